@@ -1,0 +1,131 @@
+"""A Device: what is measured on, and with which settings. Its fingerprint decides which tables may be mixed."""
+
+import os
+import platform
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+
+import platformdirs
+
+from profilers import backends
+from profilers.errors import InvalidInputError, UnknownNameError
+
+PRECISIONS = ("fp32",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A named place to run models, as `devices.toml` describes it; every field but `name` is a key there."""
+
+    name: str
+    connect: str = "local"
+    runtime: str = "onnxruntime"
+    precision: str = "fp32"
+    threads: int = 1
+    batch: int = 1
+    cpus: tuple[int, ...] = field(default=())  # pinned to these; none given: the last ones allowed
+
+    def __post_init__(self) -> None:
+        if self.runtime not in backends.names():
+            raise UnknownNameError("runtime", self.runtime, backends.names())
+        if self.precision not in PRECISIONS:
+            raise UnknownNameError("precision", self.precision, PRECISIONS)
+        if self.connect != "local":
+            raise UnknownNameError("connection", self.connect, ["local"])
+        if min(self.threads, self.batch) < 1:
+            raise InvalidInputError(f"device {self.name!r}: threads and batch are whole numbers from 1 on")
+
+    @property
+    def slug(self) -> str:
+        """A file name for what is measured with these settings, e.g. `host-onnxruntime-fp32-t1-b1`."""
+        return f"{self.name}-{self.runtime}-{self.precision}-t{self.threads}-b{self.batch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """Everything that changes what a block costs; times of different fingerprints are never mixed."""
+
+    machine: str
+    cores: int
+    runtime: str
+    runtime_version: str
+    precision: str
+    threads: int
+    batch: int
+
+    def differences(self, other: "Fingerprint") -> list[str]:
+        """What tells two fingerprints apart, in words; empty where they are equal."""
+        mine, theirs = asdict(self), asdict(other)
+        return [f"{key} {mine[key]!r} against {theirs[key]!r}" for key in mine if mine[key] != theirs[key]]
+
+
+def fingerprint(device: Device) -> Fingerprint:
+    """Fingerprint of a local device."""
+    return Fingerprint(
+        machine=backends.load(device.runtime).machine(),
+        cores=os.cpu_count() or 1,
+        runtime=device.runtime,
+        runtime_version=backends.load(device.runtime).version(),
+        precision=device.precision,
+        threads=device.threads,
+        batch=device.batch,
+    )
+
+
+def cpu_model() -> str:
+    """The processor's name and architecture, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    named = {key.strip(): value.strip() for key, value in facts.items()}
+    parts = [named.get("model name") or platform.processor() or "unknown processor"]
+    parts += [f"{key} {named[key]}" for key in ("cpu family", "model") if key in named]
+    return ", ".join([*parts, platform.machine()])
+
+
+def device_files(workspace: Path) -> list[Path]:
+    """Where `devices.toml` is looked for; the workspace's goes before the user's."""
+    return [platformdirs.user_config_path("hwnas") / "devices.toml", workspace / "devices.toml"]
+
+
+def configured_devices(workspace: Path) -> dict[str, Device]:
+    """Devices by name: `host` (this machine), then what the `devices.toml` files add or override."""
+    devices = {"host": Device(name="host")}
+    for path in device_files(workspace):
+        devices |= _read(path)
+    return devices
+
+
+def find_device(name: str, workspace: Path, runtime: str | None = None) -> Device:
+    """The device `name`, with another runtime if asked for; raises UnknownNameError with what there is."""
+    devices = configured_devices(workspace)
+    if name not in devices:
+        raise UnknownNameError("device", name, devices)
+    return replace(devices[name], runtime=runtime) if runtime else devices[name]
+
+
+def _read(path: Path) -> dict[str, Device]:
+    try:
+        sections = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    return {name: _device(name, section, path) for name, section in sections.items()}
+
+
+def _device(name: str, section: object, path: Path) -> Device:
+    kinds = {f.name: type(f.default) if f.name != "cpus" else list for f in fields(Device) if f.name != "name"}
+    if not isinstance(section, Mapping):
+        raise InvalidInputError(f"{path}: {name!r} must be a section [{name}] with keys {', '.join(kinds)}")
+    for key, value in section.items():
+        if key not in kinds:
+            raise InvalidInputError(f"{path}: [{name}] has an unknown key {key!r}; keys are {', '.join(kinds)}")
+        if type(value) is not kinds[key]:
+            raise InvalidInputError(f"{path}: [{name}] {key} must be of type {kinds[key].__name__}")
+    settings = dict(section)
+    return Device(name=name, **(settings | {"cpus": tuple(settings.get("cpus", ()))}))

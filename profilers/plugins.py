@@ -1,0 +1,23 @@
+"""A folder is a registry: a plug-in is one file in a package, and the file's name is the name users type."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from profilers.errors import UnknownNameError
+
+
+def names(package: str) -> tuple[str, ...]:
+    """Names of the plug-ins in `package`, sorted; a file `digit_pairs.py` answers to `digit-pairs`."""
+    folder = importlib.import_module(package).__path__
+    return tuple(sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(folder)))
+
+
+def load(package: str, kind: str, name: str) -> ModuleType:
+    """Import the plug-in `name` of `package`; `kind` is the word users know it by.
+
+    Raises UnknownNameError, which lists what there is.
+    """
+    if name not in names(package):
+        raise UnknownNameError(kind, name, names(package))
+    return importlib.import_module(f"{package}.{name.replace('-', '_')}")

@@ -1,0 +1,130 @@
+"""A Profiler times model files on one device: `measure` and `close`, usable in a `with` statement."""
+
+import gc
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from profilers import backends
+from profilers.backends import Session
+from profilers.device import Device, Fingerprint, fingerprint
+from profilers.errors import InvalidInputError
+from profilers.formats import ModelFile, write
+from profilers.graph import Array, Graph
+from profilers.measurement import Measurement, Plan
+from profilers.rounds import Round, shuffled_rounds
+
+
+class Profiler(ABC):
+    """Something that times model files on a device."""
+
+    device: Device
+    format: str  # of the model files it takes
+
+    @abstractmethod
+    def fingerprint(self) -> Fingerprint:
+        """What the times depend on."""
+
+    @abstractmethod
+    def measure(
+        self, models: Mapping[str, ModelFile], plan: Plan, earlier: Mapping[str, Measurement] | None = None
+    ) -> Iterator[Round]:
+        """Time a batch of models by name, yielding each round as it ends, so that the caller can keep it.
+
+        `earlier` holds what an interrupted measurement already found. Raises DeviceError, naming the model,
+        when the device fails.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most devices hold nothing
+        """Let go of the device."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_profiler(device: Device) -> Profiler:
+    """The profiler that reaches `device`.
+
+    >>> with open_profiler(Device(name="toy", runtime="fake")) as profiler:
+    ...     profiler.fingerprint().machine
+    'fake'
+    """
+    return LocalProfiler(device)
+
+
+class LocalProfiler(Profiler):
+    """Times models in this process, pinned to the device's CPUs while a round runs."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self._backend = backends.load(device.runtime)
+        self.format = self._backend.FORMAT
+
+    def fingerprint(self) -> Fingerprint:
+        """What the times depend on."""
+        return fingerprint(self.device)
+
+    def measure(
+        self, models: Mapping[str, ModelFile], plan: Plan, earlier: Mapping[str, Measurement] | None = None
+    ) -> Iterator[Round]:
+        """Time a batch of models in shuffled rounds beside the sentinel."""
+        with _undisturbed(self.device):
+            sentinel = self._session("sentinel", write(sentinel_graph(self.device.batch), self.format))
+            sessions = {name: self._session(name, model) for name, model in models.items()}
+        rng = np.random.default_rng(len(models))
+        rounds = shuffled_rounds(sessions, sentinel, plan, earlier or {}, rng)
+        while True:
+            with _undisturbed(self.device):  # the caller's own work between two rounds is not pinned
+                done = next(rounds, None)
+            if done is None:
+                return
+            yield done
+
+    def _session(self, name: str, model: ModelFile) -> Session:
+        if model.format != self.format:
+            raise InvalidInputError(
+                f"{name} is a {model.format} file; runtime {self.device.runtime} takes {self.format}"
+            )
+        return self._backend.load(model.content, self.device)
+
+
+def sentinel_graph(batch: int) -> Graph:
+    """The model that is timed in every round of every batch: three dense convolutions, about 0.5 ms."""
+    rng = np.random.default_rng(0)
+    graph = Graph((batch, 32, 28, 28))
+    y = graph.input
+    for _ in range(3):
+        weight: Array = rng.standard_normal((32, 32, 3, 3), dtype=np.float32) * np.float32(0.05)
+        y = graph.activation(graph.conv(y, weight, np.zeros(32, np.float32)), "relu")
+    return graph.finish(y)
+
+
+@contextmanager
+def _undisturbed(device: Device) -> Iterator[None]:
+    """Pin this thread to the device's CPUs and keep the garbage collector out, for the time of a round."""
+    pins = hasattr(os, "sched_setaffinity")
+    before = os.sched_getaffinity(0) if pins else set()
+    cpus = set(device.cpus) or set(sorted(before)[-device.threads :])
+    if pins and not cpus <= set(range(os.cpu_count() or 1)):
+        raise InvalidInputError(f"device {device.name!r}: there are no CPUs {sorted(cpus)} here")
+    collected = gc.isenabled()
+    try:
+        if pins:
+            os.sched_setaffinity(0, cpus)
+        gc.disable()
+        yield
+    finally:
+        if pins:
+            os.sched_setaffinity(0, before)
+        if collected:
+            gc.enable()
