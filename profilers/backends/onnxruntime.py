@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: given threads, no spinning, input and output bound once and reused."""
 
 import time
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -36,16 +36,14 @@ def load(content: bytes, device: Device) -> Session:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - onnxruntime's exceptions share no public base
+    except Exception as error:  # onnxruntime's exceptions share no public base
         raise DeviceError(f"onnxruntime {version()} refuses the model: {error}") from error
     binding = session.io_binding()
     for put in session.get_inputs():
         values = np.random.default_rng(0).standard_normal(put.shape, dtype=np.float32)
         binding.bind_ortvalue_input(put.name, runtime.OrtValue.ortvalue_from_numpy(values))
     for put in session.get_outputs():
-        binding.bind_ortvalue_output(
-            put.name, runtime.OrtValue.ortvalue_from_shape_and_type(put.shape, np.float32)
-        )
+        binding.bind_ortvalue_output(put.name, runtime.OrtValue.ortvalue_from_shape_and_type(put.shape, np.float32))
 
     def run() -> float:
         start = time.perf_counter_ns()
@@ -55,7 +53,7 @@ def load(content: bytes, device: Device) -> Session:
     return run
 
 
-def _runtime() -> ModuleType:
+def _runtime() -> Any:
     try:
         import onnxruntime
     except ImportError as error:

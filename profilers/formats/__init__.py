@@ -19,6 +19,6 @@ def names() -> tuple[str, ...]:
     return plugins.names(__name__)
 
 
-def write(graph: Graph, format: str) -> ModelFile:  # noqa: A002 - the word users type
+def write(graph: Graph, format: str) -> ModelFile:
     """Turn a graph into a model file of `format`."""
     return ModelFile(format, plugins.load(__name__, "format", format).write(graph))

@@ -28,7 +28,8 @@ def write(graph: Graph) -> bytes:
     names = {graph.input.index: "input", graph.output.index: "output"}
     for operation in graph.operations:
         names.setdefault(operation.output.index, f"t{operation.output.index}")
-    nodes, initializers = [], []
+    nodes: list[NodeProto] = []
+    initializers: list[TensorProto] = []
     for operation in graph.operations:
         name = names[operation.output.index]
         for role, array in (("weight", operation.weight), ("bias", operation.bias)):
@@ -62,9 +63,7 @@ def _nodes(operation: Operation, inputs: list[str], name: str) -> Iterator[NodeP
             if len(operation.inputs[0].shape) == 4:
                 yield helper.make_node("Flatten", inputs, [f"{name}.flat"], f"{name}.flat")
                 inputs = [f"{name}.flat"]
-            yield helper.make_node(
-                "Gemm", [*inputs, f"{name}.weight", f"{name}.bias"], [name], name, transB=1
-            )
+            yield helper.make_node("Gemm", [*inputs, f"{name}.weight", f"{name}.bias"], [name], name, transB=1)
         case "relu6":
             yield helper.make_node("Clip", [*inputs, f"{name}.min", f"{name}.max"], [name], name)
         case "hsigmoid":

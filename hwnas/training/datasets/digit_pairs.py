@@ -20,7 +20,9 @@ Bytes = NDArray[np.uint8]
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 CLASSES: Final = tuple(f"{pair:02d}" for pair in range(100))
 SPLIT_PERCENT: Final = (70, 15, 15)
-SPLIT_SEED: Final = 1797  # the split is part of the dataset: another drawing seed must not move a test digit into training
+SPLIT_SEED: Final = (
+    1797  # the split is part of the dataset: another drawing seed must not move a test digit into training
+)
 
 # Sines of 0, 3, ..., 36 degrees in 1/4096, written out because libm's last digit differs between machines.
 SINES: Final = np.array([0, 214, 428, 641, 852, 1060, 1266, 1468, 1666, 1860, 2048, 2231, 2408], np.int32)
@@ -58,7 +60,9 @@ class DigitPairs:
 
     def batch(self, split: Split, index: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Images (size, 1, H, W) and labels (size,): the same arguments give the same batch, in any order, on any machine."""
-        rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([self.seed, SPLITS.index(split), index, size])))
+        rng = np.random.Generator(
+            np.random.PCG64(np.random.SeedSequence([self.seed, SPLITS.index(split), index, size]))
+        )
         digits = rng.integers(0, 10, (size, 2 + FRAGMENTS))
         counts = np.array([len(of_digit) for of_digit in self.sources[split]])
         starts = np.cumsum(counts) - counts
@@ -95,7 +99,9 @@ def _split(target: NDArray[np.int64]) -> dict[Split, tuple[NDArray[np.int64], ..
 
 def _enlarge(images: Ints) -> Bytes:
     """Digits (N, 8, 8) of 0..16, enlarged ZOOM times by linear interpolation, as (N, GLYPH * GLYPH) of 0..255."""
-    fine = np.arange(GLYPH) * 2 - 1  # twice the distance of a fine pixel's centre from the digit's edge, one border pixel out
+    fine = (
+        np.arange(GLYPH) * 2 - 1
+    )  # twice the distance of a fine pixel's centre from the digit's edge, one border pixel out
     weights = np.maximum(0, 2 * ZOOM - np.abs(fine[:, None] - (2 * np.arange(8) + 1) * ZOOM))  # (GLYPH, 8)
     enlarged = np.einsum("yi,nij,xj->nyx", weights, images, weights) * 255 // (16 * (2 * ZOOM) ** 2)
     enlarged[:, [0, -1], :] = 0  # every pixel outside a digit is looked up in this border

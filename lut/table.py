@@ -1,0 +1,161 @@
+"""A LatencyTable: what each block costs on one device, from measured rounds that are all kept.
+
+The file is a log (`lut.storage`) of two kinds of records behind a header that names the device:
+
+    {"round": {"sentinel_ms": 0.41, "samples_ms": {"<block key or net name>": 0.031, …}}}
+    {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
+
+Medians, intervals and the calibration are derived from these whenever they are asked for.
+"""
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from lut.blocks import Block
+from lut.calibration import Calibration
+from lut.storage import RecordLog
+from profilers.device import Fingerprint
+from profilers.errors import InvalidInputError
+from profilers.measurement import Measurement, Plan
+from profilers.rounds import Round
+
+FORMAT, VERSION = "hwnas-table", 1
+
+
+class MissingBlockError(InvalidInputError):
+    """Blocks were asked for that the table has no time of; `blocks` lists them."""
+
+    def __init__(self, path: Path, blocks: Collection[Block]) -> None:
+        shown = ", ".join(block.key for block in list(blocks)[:2])
+        super().__init__(f"{path} lacks {len(blocks)} of the blocks needed, e.g. {shown}")
+        self.blocks = tuple(blocks)
+
+
+class LatencyTable:
+    """Times of blocks and of whole nets on one device."""
+
+    def __init__(self, log: RecordLog) -> None:
+        self._log = log
+        self.path = log.path
+        self._samples: dict[str, list[float]] = {}
+        self._measurements: dict[str, Measurement] = {}
+        self.nets: dict[str, tuple[str, ...]] = {}
+        self.sentinel_ms: list[float] = []
+        try:
+            self.device_name = str(log.header["device"])
+            self.fingerprint = Fingerprint(**log.header["fingerprint"])
+            for record in log.records:
+                self._take(record)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"{self.path} is damaged: {error!r}; move it away to start anew") from error
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The table at `path`; raises InvalidInputError if there is none that can be read."""
+        return cls(RecordLog.read(path, FORMAT, VERSION))
+
+    @classmethod
+    def open(cls, path: Path, device_name: str, fingerprint: Fingerprint) -> Self:
+        """The table at `path`, begun if there is none; refuses one that was measured on another device."""
+        header = {"format": FORMAT, "version": VERSION, "device": device_name, "fingerprint": asdict(fingerprint)}
+        table = cls(RecordLog.open(path, header))
+        if differences := table.fingerprint.differences(fingerprint):
+            raise InvalidInputError(
+                f"{path} was measured elsewhere ({'; '.join(differences)}): times are never mixed; "
+                "give the device another name, or move the file away to measure anew"
+            )
+        return table
+
+    @contextmanager
+    def writing(self) -> Iterator[Self]:
+        """Hold the right to add to the table's file."""
+        with self._log.writing():
+            yield self
+
+    def add_round(self, found: Round) -> None:
+        """Keep one round; it is on the disk when this returns."""
+        samples_ms = {name: _rounded(sample) for name, sample in found.samples_ms.items()}
+        self._append({"round": {"sentinel_ms": _rounded(found.sentinel_ms), "samples_ms": samples_ms}})
+
+    def add_net(self, name: str, blocks: Iterable[Block]) -> None:
+        """Say which blocks the whole net called `name` consists of; its times come in rounds."""
+        if name not in self.nets:
+            self._append({"net": {"name": name, "blocks": [block.key for block in blocks]}})
+
+    def measurement(self, name: str) -> Measurement | None:
+        """What was measured of a block's key or a net's name, if anything."""
+        if name not in self._measurements and name in self._samples:
+            self._measurements[name] = Measurement(tuple(self._samples[name]))
+        return self._measurements.get(name)
+
+    def measured(self) -> Iterator[tuple[str, Measurement]]:
+        """Everything that was measured, by name."""
+        for name in self._samples:
+            found = self.measurement(name)
+            assert found is not None
+            yield name, found
+
+    def pending(self, names: Iterable[str], plan: Plan) -> list[str]:
+        """Those of `names` that the plan wants more rounds of, in the order given."""
+        found = ((name, self.measurement(name)) for name in names)
+        return [
+            name for name, m in found
+            if m is None or not (m.converged(plan) or len(m.samples_ms) >= plan.max_rounds)
+        ]  # fmt: skip
+
+    def missing(self, blocks: Iterable[Block]) -> list[Block]:
+        """Those of `blocks` that were never measured."""
+        return [block for block in blocks if block.key not in self._samples]
+
+    def block_ms(self, block: Block) -> float:
+        """Median time of one block; raises MissingBlockError, never guesses."""
+        found = self.measurement(block.key)
+        if found is None:
+            raise MissingBlockError(self.path, [block])
+        return found.median_ms
+
+    def latency_ms(self, blocks: Iterable[Block]) -> float:
+        """Sum of the blocks' medians, uncalibrated; raises MissingBlockError naming all that lack."""
+        blocks = list(blocks)
+        if missing := self.missing(blocks):
+            raise MissingBlockError(self.path, missing)
+        return math.fsum(self.block_ms(block) for block in blocks)
+
+    def calibration(self, prefix: str) -> Calibration:
+        """How sums relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few."""
+        names = [name for name in self.nets if name.startswith(prefix) and name in self._samples]
+        parts = [[Block.parse(key) for key in self.nets[name]] for name in names]
+        measured = [m.median_ms for name in names if (m := self.measurement(name))]
+        return Calibration.fit([self.latency_ms(part) for part in parts], [len(part) for part in parts], measured)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of the table's file, to say which table a promise was made from."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def _append(self, record: dict[str, Any]) -> None:
+        self._log.append(record)
+        self.__dict__.pop("content_hash", None)
+        self._take(record)
+
+    def _take(self, record: dict[str, Any]) -> None:
+        # Kinds of records that later versions add are passed over: they add facts, they do not change these.
+        if "round" in record:
+            self.sentinel_ms.append(float(record["round"]["sentinel_ms"]))
+            for name, sample in record["round"]["samples_ms"].items():
+                if not 0 < float(sample) < math.inf:
+                    raise ValueError(f"{name} took {sample} ms")
+                self._samples.setdefault(name, []).append(float(sample))
+                self._measurements.pop(name, None)
+        elif "net" in record:
+            self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
+
+
+def _rounded(sample_ms: float) -> float:
+    return float(f"{sample_ms:.6g}")  # finer than any clock here; keeps the file a third of the size
