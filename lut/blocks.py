@@ -10,7 +10,7 @@ B batch, C channels (`_chs`), H height and width of the block's input (`_hw`), K
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, get_args, get_type_hints
@@ -83,11 +83,6 @@ class Block(ABC):
     def emit(self, graph: Graph, x: Value, weights: Weights) -> Value:
         """Append the block's operations to `graph` and return their output."""
         return self.wire(_GraphOps(graph, weights), x)
-
-    def graph(self, weights: Weights, batch: int = 1) -> Graph:
-        """The block alone as a graph, ready to be written and timed."""
-        graph = Graph((batch, self.in_chs, self.hw, self.hw))
-        return graph.finish(self.emit(graph, graph.input, weights))
 
 
 @dataclass(frozen=True)
@@ -194,6 +189,16 @@ class Linear(Block):
         return ops.linear(x, self.layers[0])
 
 
+def chain(parts: Sequence[tuple[Block, Weights]], batch: int = 1) -> Graph:
+    """Blocks in a row, each with its weights, as one graph: a block alone, or a whole network."""
+    first = parts[0][0]
+    graph = Graph((batch, first.in_chs, first.hw, first.hw))
+    value = graph.input
+    for block, weights in parts:
+        value = block.emit(graph, value, weights)
+    return graph.finish(value)
+
+
 @dataclass(frozen=True)
 class _GraphOps:
     """Wires a block into a graph."""
@@ -222,7 +227,7 @@ class _GraphOps:
 
 @cache
 def _peak_activation_bytes(block: Block) -> int:
-    return block.graph(shape_only).peak_activation_bytes()
+    return chain([(block, shape_only)]).peak_activation_bytes()
 
 
 @cache

@@ -2,10 +2,11 @@
 
 The file is a log (`lut.storage`) of two kinds of records behind a header that names the device:
 
-    {"round": {"sentinel_ms": 0.41, "samples_ms": {"<block key or net name>": 0.031, …}}}
+    {"round": {"<block key or net name>": [ms, sentinel_ms], …}}
     {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
 
-Medians, intervals and the calibration are derived from these whenever they are asked for.
+Medians, intervals and the calibration are derived from these whenever they are asked for, at the device's
+typical speed: the median of all the sentinel's readings in the table.
 """
 
 import hashlib
@@ -17,12 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
 from lut.blocks import Block
 from lut.calibration import Calibration
 from lut.storage import RecordLog
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
-from profilers.measurement import Measurement, Plan
+from profilers.measurement import Measurement, Plan, Visit, at_speed
 from profilers.rounds import Round
 
 FORMAT, VERSION = "hwnas-table", 1
@@ -43,10 +46,9 @@ class LatencyTable:
     def __init__(self, log: RecordLog) -> None:
         self._log = log
         self.path = log.path
-        self._samples: dict[str, list[float]] = {}
+        self.visits: dict[str, list[Visit]] = {}
         self._measurements: dict[str, Measurement] = {}
         self.nets: dict[str, tuple[str, ...]] = {}
-        self.sentinel_ms: list[float] = []
         try:
             self.device_name = str(log.header["device"])
             self.fingerprint = Fingerprint(**log.header["fingerprint"])
@@ -80,8 +82,8 @@ class LatencyTable:
 
     def add_round(self, found: Round) -> None:
         """Keep one round; it is on the disk when this returns."""
-        samples_ms = {name: _rounded(sample) for name, sample in found.samples_ms.items()}
-        self._append({"round": {"sentinel_ms": _rounded(found.sentinel_ms), "samples_ms": samples_ms}})
+        visits = {name: [_rounded(v.ms), _rounded(v.sentinel_ms)] for name, v in found.visits.items()}
+        self._append({"round": visits})
 
     def add_net(self, name: str, blocks: Iterable[Block]) -> None:
         """Say which blocks the whole net called `name` consists of; its times come in rounds."""
@@ -90,13 +92,18 @@ class LatencyTable:
 
     def measurement(self, name: str) -> Measurement | None:
         """What was measured of a block's key or a net's name, if anything."""
-        if name not in self._measurements and name in self._samples:
-            self._measurements[name] = Measurement(tuple(self._samples[name]))
+        if name not in self._measurements and name in self.visits:
+            self._measurements[name] = at_speed(self.visits[name], self.sentinel_ms)
         return self._measurements.get(name)
+
+    @cached_property
+    def sentinel_ms(self) -> float:
+        """The sentinel's median time over everything measured here: the speed that the table speaks of."""
+        return float(np.median([visit.sentinel_ms for visits in self.visits.values() for visit in visits]))
 
     def measured(self) -> Iterator[tuple[str, Measurement]]:
         """Everything that was measured, by name."""
-        for name in self._samples:
+        for name in self.visits:
             found = self.measurement(name)
             assert found is not None
             yield name, found
@@ -104,14 +111,11 @@ class LatencyTable:
     def pending(self, names: Iterable[str], plan: Plan) -> list[str]:
         """Those of `names` that the plan wants more rounds of, in the order given."""
         found = ((name, self.measurement(name)) for name in names)
-        return [
-            name for name, m in found
-            if m is None or not (m.converged(plan) or len(m.samples_ms) >= plan.max_rounds)
-        ]  # fmt: skip
+        return [name for name, m in found if m is None or not m.converged(plan)]
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """Those of `blocks` that were never measured."""
-        return [block for block in blocks if block.key not in self._samples]
+        return [block for block in blocks if block.key not in self.visits]
 
     def block_ms(self, block: Block) -> float:
         """Median time of one block; raises MissingBlockError, never guesses."""
@@ -129,10 +133,10 @@ class LatencyTable:
 
     def calibration(self, prefix: str) -> Calibration:
         """How sums relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few."""
-        names = [name for name in self.nets if name.startswith(prefix) and name in self._samples]
+        names = [name for name in self.nets if name.startswith(prefix) and name in self.visits]
         parts = [[Block.parse(key) for key in self.nets[name]] for name in names]
         measured = [m.median_ms for name in names if (m := self.measurement(name))]
-        return Calibration.fit([self.latency_ms(part) for part in parts], [len(part) for part in parts], measured)
+        return Calibration.fit([self.latency_ms(part) for part in parts], measured)
 
     @cached_property
     def content_hash(self) -> str:
@@ -142,17 +146,17 @@ class LatencyTable:
     def _append(self, record: dict[str, Any]) -> None:
         self._log.append(record)
         self.__dict__.pop("content_hash", None)
+        self.__dict__.pop("sentinel_ms", None)
+        self._measurements.clear()
         self._take(record)
 
     def _take(self, record: dict[str, Any]) -> None:
         # Kinds of records that later versions add are passed over: they add facts, they do not change these.
         if "round" in record:
-            self.sentinel_ms.append(float(record["round"]["sentinel_ms"]))
-            for name, sample in record["round"]["samples_ms"].items():
-                if not 0 < float(sample) < math.inf:
-                    raise ValueError(f"{name} took {sample} ms")
-                self._samples.setdefault(name, []).append(float(sample))
-                self._measurements.pop(name, None)
+            for name, (ms, sentinel_ms) in record["round"].items():
+                if not (0 < ms < math.inf and 0 < sentinel_ms < math.inf):
+                    raise ValueError(f"{name} took {ms} ms beside {sentinel_ms} ms")
+                self.visits.setdefault(name, []).append(Visit(ms, sentinel_ms))
         elif "net" in record:
             self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
 

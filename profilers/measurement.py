@@ -1,12 +1,14 @@
 """What was asked of a measurement (Plan) and what came out of it (Measurement).
 
 Words, used the same everywhere:
-    run     one execution of a model
-    visit   a few runs of one model in a row; their median is one sample
-    round   one visit to every model of a batch, in shuffled order
-    sample  what a round says about a model, in ms
+    run       one execution of a model
+    visit     a few runs of one model in a row, with runs of the sentinel just before and after
+    sentinel  one small model, the same in every batch: it tells how fast the device is at that moment
+    round     one visit to every model of a batch, in shuffled order
+    sample    what a visit says about a model, in ms, at a stated speed of the device
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -25,16 +27,16 @@ class Plan:
 
     target_pct: float  # half-width of the 95 % interval, as a percentage of the median
     min_rounds: int = 10
-    max_rounds: int = 150
-    time_limit_s: float = 300.0
+    max_rounds: int = 200
+    time_limit_s: float = 60.0  # for one batch of models
     warmup_runs: int = 10  # the first runs of a session are slow: memory is still being laid out
     visit_ms: float = 1.0  # a visit repeats short runs up to this long, so that a sample outlasts timer noise
 
 
 PLANS = {
-    "quick": Plan(target_pct=3.0, max_rounds=40, time_limit_s=60.0),
+    "quick": Plan(target_pct=3.0, max_rounds=20, time_limit_s=20.0),
     "default": Plan(target_pct=1.0),
-    "careful": Plan(target_pct=0.5, min_rounds=20, max_rounds=400, time_limit_s=1200.0),
+    "careful": Plan(target_pct=0.5, min_rounds=20, max_rounds=800, time_limit_s=600.0),
 }
 
 
@@ -43,6 +45,24 @@ def plan_named(name: str) -> Plan:
     if name not in PLANS:
         raise UnknownNameError("measuring plan", name, PLANS)
     return PLANS[name]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The median run of a model in one round, and the sentinel's beside it."""
+
+    ms: float
+    sentinel_ms: float
+
+
+def at_speed(visits: Sequence[Visit], sentinel_ms: float) -> "Measurement":
+    """What `visits` say of a model on the device at the speed at which the sentinel takes `sentinel_ms`.
+
+    Neighbours on the same core, frequency and heat slow whatever runs by a common factor that changes within
+    tens of milliseconds (by a third on the shared machine this was written on); the sentinel beside each visit
+    carries the same factor, so their ratio repeats two to three times better than either.
+    """
+    return Measurement(tuple(visit.ms * sentinel_ms / visit.sentinel_ms for visit in visits))
 
 
 @dataclass(frozen=True)

@@ -1,68 +1,76 @@
-"""Shuffled rounds: every model of a batch is visited once a round, in a new order, until its interval is narrow.
+"""Shuffled rounds: every model of a batch is visited once a round, in a new order, until all intervals are narrow.
 
 Contiguous runs do not buy precision on a busy machine: neighbours come and go over seconds, and a model that
-is timed in one stretch is timed in one of their moods. Rounds spread the samples of each model over the
-whole time, so all models of a batch see the same mixture.
+is timed in one stretch is timed in one of their moods. Rounds spread the samples of each model over the whole
+time, and no model drops out before the others, so all models of a batch see the same mixture.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from profilers.backends import Session
-from profilers.measurement import Measurement, Plan
+from profilers.measurement import Plan, Visit, at_speed
 
 MAX_RUNS_PER_VISIT = 20
-RUNS_TO_SIZE_A_VISIT = 3
+RUNS_OF_SENTINEL = 3
+ROUNDS_PER_CHECK = 5
 
 
 @dataclass(frozen=True)
 class Round:
-    """One sample in ms for each model that was visited, and one for the sentinel."""
+    """One visit to each model of a batch; `pending` names those whose interval was still too wide before it."""
 
-    sentinel_ms: float
-    samples_ms: Mapping[str, float]
+    visits: Mapping[str, Visit]
+    pending: frozenset[str]
 
 
 def shuffled_rounds(
     sessions: Mapping[str, Session],
     sentinel: Session,
     plan: Plan,
-    earlier: Mapping[str, Measurement],
+    earlier: Mapping[str, Sequence[Visit]],
     rng: np.random.Generator,
 ) -> Iterator[Round]:
     """Yield rounds until every model has converged or a limit of the plan is reached.
 
-    `earlier` holds samples of an interrupted measurement; they count. Models drop out as they converge;
-    the sentinel, the same model in every batch, is visited in every round and tells drift from cost.
+    `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits.
     """
-    ready = {name: _warm(session, plan) for name, session in {**sessions, "": sentinel}.items()}
-    samples = {name: list(earlier[name].samples_ms) if name in earlier else [] for name in sessions}
+    runs = {name: _warm(session, plan) for name, session in sessions.items()}
+    _warm(sentinel, plan)
+    visits = {name: list(earlier.get(name, ())) for name in sessions}
     deadline = time.monotonic() + plan.time_limit_s
-    for _ in range(plan.max_rounds):
-        pending = [name for name, values in samples.items() if not _done(values, plan)]
+    pending = frozenset(sessions)
+    before_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
+    for done in range(max(map(len, visits.values()), default=0), plan.max_rounds):
+        if done % ROUNDS_PER_CHECK == 0:
+            pending = frozenset(name for name in pending if not _converged(visits[name], plan))
         if not pending or time.monotonic() > deadline:
             return
-        visits = {name: _visit(*ready[name]) for name in rng.permutation([*pending, ""]).tolist()}
-        sentinel_ms = visits.pop("")
-        for name, value in visits.items():
-            samples[name].append(value)
-        yield Round(sentinel_ms, visits)
+        found = {}
+        for name in rng.permutation(list(sessions)).tolist():
+            ms = _median_run(sessions[name], runs[name])
+            after_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
+            found[name] = Visit(ms, (before_ms + after_ms) / 2)
+            visits[name].append(found[name])
+            before_ms = after_ms
+        yield Round(found, pending)
 
 
-def _warm(session: Session, plan: Plan) -> tuple[Session, int]:
+def _warm(session: Session, plan: Plan) -> int:
+    """Warm a session up; returns how many runs make a visit."""
     for _ in range(plan.warmup_runs):
         session()
-    typical_ms = float(np.median([session() for _ in range(RUNS_TO_SIZE_A_VISIT)]))
-    return session, max(1, min(MAX_RUNS_PER_VISIT, round(plan.visit_ms / typical_ms)))
+    return max(1, min(MAX_RUNS_PER_VISIT, round(plan.visit_ms / _median_run(session, 3))))
 
 
-def _visit(session: Session, runs: int) -> float:
+def _median_run(session: Session, runs: int) -> float:
     session()  # whatever ran before has taken the caches; inside a network a block would find its own data there
     return float(np.median([session() for _ in range(runs)]))
 
 
-def _done(values: list[float], plan: Plan) -> bool:
-    return len(values) >= plan.max_rounds or (bool(values) and Measurement(tuple(values)).converged(plan))
+def _converged(visits: Sequence[Visit], plan: Plan) -> bool:
+    # At which speed does not matter here: it changes a measurement and its interval by the same factor.
+    return bool(visits) and at_speed(visits, 1.0).converged(plan)

@@ -1,0 +1,94 @@
+"""Elastic layers: weights of the largest size, of which a call uses as much as the block it is given says.
+
+Channels: the first ones (once-for-all, Cai et al. 2020, section 3.2). Kernels: the centre of the next larger one,
+multiplied by a learned matrix shared by all channels of the layer (same section, figure 3).
+
+O I output and input channels, K kernel size
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hwnas.nets.static import BlockModule, StaticLayer, activate
+from lut.blocks import Block
+from lut.layers import Layer
+
+BN_MOMENTUM, BN_EPS = 0.1, 1e-5
+SMALLEST_KERNEL = 3
+
+
+class ElasticLayer(nn.Module):
+    """A layer whose largest size is `largest`; called with the layer that is wanted of it."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, largest: Layer) -> None:
+        super().__init__()
+        self.largest = largest
+        self.weight = nn.Parameter(torch.empty(largest.weight_shape))
+        self.bias = nn.Parameter(torch.zeros(largest.out_chs))
+        if largest.norm:
+            self.scale = nn.Parameter(torch.ones(largest.out_chs))
+            self.register_buffer("mean", torch.zeros(largest.out_chs))
+            self.register_buffer("var", torch.ones(largest.out_chs))
+        smaller = range(largest.kernel - 2, SMALLEST_KERNEL - 1, -2) if largest.groups > 1 else ()
+        # By the kernel they lead to; identity: before training, a small kernel is the large one's centre.
+        self.transforms = nn.ParameterDict({f"to{k}": nn.Parameter(torch.eye(k * k)) for k in smaller})
+
+    def weight_of(self, layer: Layer) -> Tensor:
+        """The weight that `layer` uses, (O, I / groups, K, K)."""
+        weight = self.weight[: layer.out_chs, : layer.in_chs // layer.groups]
+        for kernel in range(self.largest.kernel - 2, layer.kernel - 1, -2):
+            centre = weight[:, :, 1:-1, 1:-1]
+            weight = (centre.reshape(-1, kernel * kernel) @ self.transforms[f"to{kernel}"].T).view(centre.shape)
+        return weight
+
+    def forward(self, x: Tensor, layer: Layer) -> Tensor:
+        """Apply as much of this layer as `layer` says."""
+        n = layer.out_chs
+        weight = self.weight_of(layer).clone(memory_format=torch.channels_last)
+        bias = None if layer.norm else self.bias[:n]
+        y = F.conv2d(x, weight, bias, layer.stride, layer.kernel // 2, groups=layer.groups)
+        if layer.norm:
+            y = F.batch_norm(
+                y, self.mean[:n], self.var[:n], self.scale[:n], self.bias[:n], self.training, BN_MOMENTUM, BN_EPS
+            )
+        return activate(y, layer.act)
+
+    @torch.no_grad()
+    def copy_to(self, static: StaticLayer, layer: Layer) -> None:
+        """Give a static layer of `layer`'s size the weights that `forward` would use."""
+        n = layer.out_chs
+        static.conv.weight.copy_(self.weight_of(layer))
+        if static.norm is None:
+            assert static.conv.bias is not None
+            static.conv.bias.copy_(self.bias[:n])
+            return
+        norm = static.norm
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.weight.copy_(self.scale[:n])
+        norm.bias.copy_(self.bias[:n])
+        norm.running_mean.copy_(self.mean[:n])
+        norm.running_var.copy_(self.var[:n])
+
+
+class ElasticBlock(BlockModule):
+    """A slot of the supernet: runs any block that is no larger than `largest`."""
+
+    def __init__(self, largest: Block) -> None:
+        super().__init__({layer.name: ElasticLayer(layer) for layer in largest.layers})
+
+    def conv(self, x: Tensor, layer: Layer) -> Tensor:
+        """Apply a convolution with its norm and activation."""
+        y: Tensor = self.layers[layer.name](x, layer)
+        return y
+
+    def linear(self, x: Tensor, layer: Layer) -> Tensor:
+        """Map (B, I, 1, 1) to (B, O)."""
+        return self.conv(x, layer).flatten(1)
+
+    def forward(self, x: Tensor, block: Block) -> Tensor:
+        """Run `block` with this slot's weights: (B, in_chs, hw, hw) to (B, out_chs, out_hw, out_hw)."""
+        return block.wire(self, x)

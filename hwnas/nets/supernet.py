@@ -1,0 +1,45 @@
+"""The supernet: every architecture of a space in one set of weights. Which one runs is an argument, never a state."""
+
+import torch
+from torch import Tensor, nn
+
+from hwnas.arch import Arch
+from hwnas.nets.elastic import ElasticBlock, ElasticLayer
+from hwnas.nets.static import StaticBlock, StaticLayer, StaticNet, channels_last, initialise
+from hwnas.space import SearchSpace
+
+
+class Supernet(nn.Module):
+    """Elastic weights for all architectures of `space`, initialised from `seed`.
+
+    >>> supernet = Supernet(space, seed=0)
+    >>> logits = supernet(images, arch)                 # (B, C, H, W) to (B, classes), any arch of the space
+    >>> net = supernet.extract(arch)                    # the same numbers, as an ordinary module
+    """
+
+    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+        super().__init__()
+        self.space = space
+        largest = space.layers(space.largest)
+        self.slots = nn.ModuleDict({slot: ElasticBlock(block) for slot, block in largest.items()})
+        initialise(self, torch.Generator().manual_seed(seed))
+        channels_last(self)
+
+    def forward(self, x: Tensor, arch: Arch) -> Tensor:
+        """Run `arch` on images: (B, C, H, W) to (B, classes)."""
+        for slot, block in self.space.layers(arch).items():
+            x = self.slots[slot](x, block)
+        return x
+
+    def extract(self, arch: Arch) -> StaticNet:
+        """`arch` as a static net that holds copies of its slices; in this net's training or eval mode."""
+        blocks = self.space.layers(arch)
+        net = StaticNet(blocks)
+        for slot, block in blocks.items():
+            elastic, static = self.slots[slot], net.slots[slot]
+            assert isinstance(elastic, ElasticBlock) and isinstance(static, StaticBlock)
+            for layer in block.layers:
+                source, target = elastic.layers[layer.name], static.layers[layer.name]
+                assert isinstance(source, ElasticLayer) and isinstance(target, StaticLayer)
+                source.copy_to(target, layer)
+        return channels_last(net).train(self.training)

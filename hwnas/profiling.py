@@ -1,0 +1,83 @@
+"""Profiling: measure every block of a space, and the whole nets it is calibrated on, into a device's table."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hwnas.pricing import evenly_spread, net_name
+from hwnas.progress import Report, silent
+from hwnas.space import SearchSpace
+from lut.blocks import chain
+from lut.calibration import Calibration
+from lut.layers import random_weights
+from lut.table import LatencyTable
+from profilers.formats import write
+from profilers.graph import Graph
+from profilers.measurement import Plan
+from profilers.profiler import Profiler
+
+CALIBRATION_NETS = 16
+BATCH_MODELS = 128  # sessions held open at once; bounds the memory that a large space takes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSummary:
+    """What a call to `profile` did and how good the table is now."""
+
+    blocks: int
+    measured: int  # models that were still wanting when the call began
+    unconverged: tuple[str, ...]
+    calibration: Calibration
+    seconds: float
+
+
+def profile(
+    space: SearchSpace, profiler: Profiler, table: LatencyTable, plan: Plan, report: Report = silent
+) -> ProfileSummary:
+    """Measure what `table` still lacks of `space` until the plan is satisfied, keeping every round at once.
+
+    Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails.
+    """
+    started = time.monotonic()
+    models = _models(space, table, profiler.device.batch)
+    with table.writing():
+        wanted = table.pending(models, plan)
+        np.random.default_rng(0).shuffle(wanted)  # so that each batch is a mixture of cheap, dear and whole nets
+        for first in range(0, len(wanted), BATCH_MODELS):
+            names = wanted[first : first + BATCH_MODELS]
+            _measure(profiler, table, plan, {name: models[name] for name in names}, report)
+    return ProfileSummary(
+        blocks=len(space.vocabulary),
+        measured=len(wanted),
+        unconverged=tuple(name for name in models if (m := table.measurement(name)) and not m.converged(plan)),
+        calibration=table.calibration(net_name(space.name)),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _measure(
+    profiler: Profiler, table: LatencyTable, plan: Plan, graphs: dict[str, Callable[[], Graph]], report: Report
+) -> None:
+    files = {name: write(graph(), profiler.format) for name, graph in graphs.items()}
+    earlier = {name: table.visits[name] for name in files if name in table.visits}
+    for done, found in enumerate(profiler.measure(files, plan, earlier), 1):
+        table.add_round(found)
+        # All models converge at about the same time, near the end: rounds tell the remaining time better.
+        report("profile", done / plan.max_rounds, f"{len(found.pending)} of {len(files)} intervals still wide")
+    report("profile", 1.0, f"{len(files)} models")
+
+
+def _models(space: SearchSpace, table: LatencyTable, batch: int) -> dict[str, Callable[[], Graph]]:
+    """Everything to measure, by its name in the table; a graph is built only when its turn comes."""
+    weights = random_weights(np.random.default_rng(0))
+    models: dict[str, Callable[[], Graph]] = {}
+    for block in space.vocabulary:
+        models[block.key] = partial(chain, [(block, weights)], batch)
+    for arch in map(space.arch, evenly_spread(space, CALIBRATION_NETS, np.random.default_rng(0))):
+        blocks = list(space.layers(arch).values())
+        table.add_net(net_name(arch), blocks)
+        models[net_name(arch)] = partial(chain, [(block, weights) for block in blocks], batch)
+    return models

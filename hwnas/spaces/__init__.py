@@ -1,0 +1,33 @@
+"""Search spaces: one file each, with `build(width, resolutions, classes)`. The file's name is the space's.
+
+Users write `NAME` or `NAME@WIDTH`, e.g. `ofa-mbv3@1.2`.
+"""
+
+from hwnas.space import SearchSpace
+from profilers import plugins
+from profilers.errors import InvalidInputError
+
+
+def names() -> tuple[str, ...]:
+    """The spaces there are."""
+    return plugins.names(__name__)
+
+
+def open_space(spec: str, *, resolutions: tuple[int, ...] = (), classes: int | None = None) -> SearchSpace:
+    """The space a user asked for as `NAME` or `NAME@WIDTH`.
+
+    `resolutions` and `classes` replace the space's own where given. Raises UnknownNameError for the name and
+    InvalidInputError for the rest.
+    """
+    name, at, factor = spec.partition("@")
+    module = plugins.load(__name__, "space", name)
+    try:
+        width = float(factor) if at else 1.0
+    except ValueError:
+        width = float("nan")
+    if not 0 < width <= 10:
+        raise InvalidInputError(f"{spec!r}: the width behind @ is a number above 0, at most 10, like ofa-mbv3@1.2")
+    if any(not 8 <= hw <= 4096 for hw in resolutions):
+        raise InvalidInputError(f"resolutions are whole numbers of pixels from 8 to 4096, not {resolutions}")
+    space: SearchSpace = module.build(width, tuple(sorted(set(resolutions))), classes)
+    return space

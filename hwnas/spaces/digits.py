@@ -1,0 +1,23 @@
+"""A small member of the MobileNetV3 family, for digit-pairs: it trains on two CPU cores in minutes."""
+
+from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
+from lut.layers import make_divisible
+
+
+def build(width: float, resolutions: tuple[int, ...], classes: int | None) -> MobileNetV3Space:
+    """Three stages of one to three blocks; 48 pixels and 100 classes where nothing else is asked."""
+    stem, first, second, third, expanded, mixed = (make_divisible(chs * width) for chs in (16, 24, 40, 64, 384, 256))
+    return MobileNetV3Space(
+        "digits" if width == 1 else f"digits@{width:g}",
+        resolutions=resolutions or (48,),
+        image_chs=1,
+        stem_chs=stem,
+        stages=(
+            Stage(first, 2, False, "relu"),
+            Stage(second, 2, True, "hswish"),
+            Stage(third, 1, True, "hswish"),
+        ),
+        depths=(1, 2, 3),
+        head_chs=(expanded, mixed),
+        classes=classes or 100,
+    )
