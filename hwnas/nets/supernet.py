@@ -7,6 +7,7 @@ from hwnas.arch import Arch
 from hwnas.nets.elastic import ElasticBlock, ElasticLayer
 from hwnas.nets.static import StaticBlock, StaticLayer, StaticNet, channels_last, initialise
 from hwnas.space import SearchSpace
+from lut.blocks import MBConv
 
 
 class Supernet(nn.Module):
@@ -23,7 +24,19 @@ class Supernet(nn.Module):
         largest = space.layers(space.largest)
         self.slots = nn.ModuleDict({slot: ElasticBlock(block) for slot, block in largest.items()})
         initialise(self, torch.Generator().manual_seed(seed))
+        for slot, block in largest.items():
+            if isinstance(block, MBConv) and block.residual:
+                # A residual block begins as the identity: deep subnets learn from the first step (Goyal et al. 2017).
+                project = self.elastic(slot).layers["project"]
+                assert isinstance(project, ElasticLayer)
+                nn.init.zeros_(project.scale)
         channels_last(self)
+
+    def elastic(self, slot: str) -> ElasticBlock:
+        """The elastic block of a slot."""
+        module = self.slots[slot]
+        assert isinstance(module, ElasticBlock)
+        return module
 
     def forward(self, x: Tensor, arch: Arch) -> Tensor:
         """Run `arch` on images: (B, C, H, W) to (B, classes)."""
@@ -36,10 +49,10 @@ class Supernet(nn.Module):
         blocks = self.space.layers(arch)
         net = StaticNet(blocks)
         for slot, block in blocks.items():
-            elastic, static = self.slots[slot], net.slots[slot]
-            assert isinstance(elastic, ElasticBlock) and isinstance(static, StaticBlock)
+            static = net.slots[slot]
+            assert isinstance(static, StaticBlock)
             for layer in block.layers:
-                source, target = elastic.layers[layer.name], static.layers[layer.name]
+                source, target = self.elastic(slot).layers[layer.name], static.layers[layer.name]
                 assert isinstance(source, ElasticLayer) and isinstance(target, StaticLayer)
                 source.copy_to(target, layer)
         return channels_last(net).train(self.training)

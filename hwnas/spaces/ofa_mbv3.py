@@ -36,11 +36,12 @@ class MobileNetV3Space(SearchSpace):
         depths: tuple[int, ...],
         head_chs: tuple[int, int],
         classes: int,
+        first_stride: int = 1,
         kernels: tuple[int, ...] = (3, 5, 7),
         expands: tuple[int, ...] = (3, 4, 6),
     ) -> None:
         self.name, self.classes, self.image_chs, self.resolutions = name, classes, image_chs, resolutions
-        self._stem_chs, self._stages, self._head_chs = stem_chs, stages, head_chs
+        self._stem_chs, self._first_stride, self._stages, self._head_chs = stem_chs, first_stride, stages, head_chs
         found = [Dimension("resolution", resolutions, self._slots(max(depths)))]
         for s in range(1, len(stages) + 1):
             slots = tuple(f"s{s}b{b}" for b in range(1, max(depths) + 1))
@@ -58,8 +59,10 @@ class MobileNetV3Space(SearchSpace):
         """The blocks of an architecture by slot, in the order they run."""
         values = iter(arch.values)
         stem = Conv(self.image_chs, self._stem_chs, next(values), 3, 2, "hswish")
-        chs, hw = self._stem_chs, stem.out_hw
-        found: dict[str, Block] = {"stem": stem, "first": MBConv(chs, chs, hw, chs, 3, 1, False, "relu")}
+        chs = self._stem_chs
+        first = MBConv(chs, chs, stem.out_hw, chs, 3, self._first_stride, False, "relu")
+        found: dict[str, Block] = {"stem": stem, "first": first}
+        hw = first.out_hw
         for s, stage in enumerate(self._stages, 1):
             depth, slots = next(values), self.dimensions[self._depth_dim(s)].slots
             for b, slot in enumerate(slots):

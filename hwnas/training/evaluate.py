@@ -81,7 +81,7 @@ class SubnetEvaluator:
     """Validation accuracies of subnets, each computed once: kept in a log beside the supernet's weights."""
 
     def __init__(self, trained: TrainedSupernet, dataset: Dataset, log: Path) -> None:
-        self._trained, self._dataset = trained, dataset
+        self.trained, self._dataset = trained, dataset
         self._log = RecordLog.open(
             log, {"format": FORMAT, "version": VERSION, "supernet": trained.sha256, "data": dataset.name}
         )
@@ -103,7 +103,7 @@ class SubnetEvaluator:
 
     def subnet(self, arch: Arch) -> StaticNet:
         """The subnet with batch-norm statistics of its own, ready to be judged or exported."""
-        net = self._trained.net.extract(arch)
+        net = self.trained.net.extract(arch)
         recalibrate(net, (images for images, _ in self._calibration))
         return net
 

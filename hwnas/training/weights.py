@@ -23,8 +23,13 @@ class TrainedSupernet:
     net: Supernet
     path: Path
     data: str
-    seed: int
+    plan: dict[str, Any]  # the settings it was trained with
     sha256: str
+
+    @property
+    def seed(self) -> int:
+        """The seed that the data were drawn with."""
+        return int(self.plan["seed"])
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -40,7 +45,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
-def save_supernet(net: Supernet, path: Path, *, data: str, seed: int) -> None:
+def save_supernet(net: Supernet, path: Path, *, data: str, plan: dict[str, Any]) -> None:
     """Write a trained supernet to `path`, atomically."""
     space = net.space
     header = {
@@ -48,7 +53,7 @@ def save_supernet(net: Supernet, path: Path, *, data: str, seed: int) -> None:
         "resolutions": list(space.resolutions),
         "classes": space.classes,
         "data": data,
-        "seed": seed,
+        "plan": plan,
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     write_atomically(path, save(tensors, {"hwnas": json.dumps(header)}))
@@ -64,4 +69,4 @@ def load_supernet(path: Path) -> TrainedSupernet:
     except (KeyError, TypeError, RuntimeError) as error:
         raise InvalidInputError(f"{path} does not fit its own header: {str(error).splitlines()[0]}") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return TrainedSupernet(net.eval(), path, str(header["data"]), int(header["seed"]), digest)
+    return TrainedSupernet(net.eval(), path, str(header["data"]), dict(header["plan"]), digest)

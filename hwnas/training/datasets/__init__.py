@@ -17,6 +17,7 @@ class Dataset(Protocol):
 
     name: str
     classes: tuple[str, ...]
+    scaling: str  # what the values of an image are, for those who feed the exported model
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -23,9 +23,7 @@ Sources = Mapping[Split, tuple[NDArray[np.int64], ...]]  # rows of source digits
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 CLASSES: Final = tuple(f"{pair:02d}" for pair in range(100))
 SPLIT_PERCENT: Final = (70, 15, 15)
-SPLIT_SEED: Final = (
-    1797  # the split is part of the dataset: another drawing seed must not move a test digit into training
-)
+SPLIT_SEED: Final = 1797  # the split is part of the dataset: it must not move with the drawing seed
 
 # Sines of 0, 3, ..., 30 degrees in 1/4096, written out because libm's last digit differs between machines.
 SINES: Final = np.array([0, 214, 428, 641, 852, 1060, 1266, 1468, 1666, 1860, 2048], np.int32)
@@ -56,6 +54,7 @@ class DigitPairs:
     sources: Sources = field(repr=False, compare=False)
     image_hw: int = 40
     name: str = "digit-pairs"
+    scaling: str = "(grey - 64) / 64 of a grey image from 0 to 255"
     classes: tuple[str, ...] = CLASSES
 
     @property
@@ -184,7 +183,8 @@ def _ink(glyphs: Bytes, layer: _Layer, image_hw: int) -> Ints:
     middle = GLYPH * 2048
     u = ((cosine * per_x >> 12) * x + middle) + (sine * per_x >> 12) * y >> 12  # (B, H, W)
     v = ((cosine * per_y >> 12) * y + middle) - (sine * per_y >> 12) * x >> 12
-    drawn = (u >= layer.left) & (u < layer.left + layer.side) & (v >= layer.top) & (v < layer.top + layer.side)
+    across, down = u - layer.left, v - layer.top
+    drawn = (across >= 0) & (across < layer.side) & (down >= 0) & (down < layer.side)
     place = np.where(drawn, v * GLYPH + u, 0)
     return np.take_along_axis(glyphs, place.reshape(len(glyphs), -1), 1).reshape(place.shape) * layer.ink >> 8
 

@@ -16,10 +16,9 @@ from hwnas.nets.supernet import Supernet
 
 @dataclass(frozen=True)
 class Sandwich:
-    """`randoms` random subnets a step beside the largest and the smallest."""
+    """`randoms` random subnets a step beside the largest and the smallest; the paper takes 2, 1 is a third faster."""
 
-    randoms: int = 2
-    label_smoothing: float = 0.0
+    randoms: int = 1
 
     def backward(
         self,
@@ -31,7 +30,7 @@ class Sandwich:
     ) -> Mapping[str, float]:
         """Add one step's gradients: images (B, C, H, W), labels (B,)."""
         logits = net(images, net.space.largest)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = F.cross_entropy(logits, labels)
         loss.backward()
         losses = {"largest": loss.item()}
         soft_labels = logits.detach().softmax(dim=1)
@@ -44,5 +43,5 @@ class Sandwich:
 
 
 def build() -> Sandwich:
-    """The recipe with its published settings."""
+    """The recipe with its settings."""
     return Sandwich()

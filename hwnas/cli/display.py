@@ -1,0 +1,81 @@
+"""What users see: progress with remaining time on stderr, results as tables or JSON on stdout."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+SECONDS_PER_LINE = 10.0  # between two lines of progress where there is no terminal to draw bars on
+
+
+def say(text: str) -> None:
+    """Tell the user what happens; on stderr, so that stdout is the result alone."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def show_json(result: Any) -> None:
+    """Print a result as JSON."""
+    print(json.dumps(result, indent=2))
+
+
+def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a result as a table; the first column is text, the others are figures."""
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # A result that is piped into a file is not to be cut to the width of a terminal that is not there.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+class ProgressDisplay:
+    """Bars with remaining time, one a task; lines now and then where stderr is no terminal. A `Report`."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            console=self._console, disable=not self._console.is_terminal,
+        )  # fmt: skip
+        self._tasks: dict[str, TaskID] = {}
+        self._begun: dict[str, float] = {}
+        self._next_line = 0.0
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, task: str, fraction: float, note: str) -> None:
+        """Take note of a task's progress."""
+        if self._console.is_terminal:
+            self._draw(task, fraction, note)
+        else:
+            self._write(task, fraction, note)
+
+    def _draw(self, task: str, fraction: float, note: str) -> None:
+        if task not in self._tasks or (self._bars.tasks[self._tasks[task]].finished and fraction < 1):
+            self._tasks[task] = self._bars.add_task(task, total=1.0, note=note)
+        self._bars.update(self._tasks[task], completed=fraction, note=note)
+
+    def _write(self, task: str, fraction: float, note: str) -> None:
+        now = time.monotonic()
+        begun = self._begun.setdefault(task, now)
+        if fraction >= 1:
+            del self._begun[task]
+        if fraction >= 1 or now >= self._next_line:
+            left = f", {(now - begun) * (1 - fraction) / fraction:.0f} s left" if 0 < fraction < 1 else ""
+            say(f"{task}: {100 * fraction:.0f} %{left}; {note}")
+            self._next_line = now + SECONDS_PER_LINE

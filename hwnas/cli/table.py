@@ -1,0 +1,96 @@
+"""`hwnas table`: look into latency tables, check them, compare them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hwnas.cli.options import DeviceName, Json, Resolution, Runtime, SpaceName, WorkspaceFolder
+
+app = typer.Typer(help="Look into latency tables, check them, compare them.", no_args_is_help=True)
+
+TableFile = Annotated[Path, typer.Argument(help="A table file, as `hwnas profile` names it.")]
+
+
+@app.command()
+def show(
+    device: DeviceName = "host",
+    runtime: Runtime = None,
+    workspace: WorkspaceFolder = Path("hwnas-work"),
+    as_json: Json = False,
+) -> None:
+    """Show a device's table: every entry with its interval."""
+    from hwnas.cli.display import show_json, show_table
+    from hwnas.workspace import Workspace
+    from lut.table import LatencyTable
+    from profilers.device import find_device
+
+    table = LatencyTable.read(Workspace(workspace).table(find_device(device, workspace, runtime)))
+    entries = sorted(table.measured(), key=lambda entry: entry[0])
+    if as_json:
+        show_json([
+            {"name": name, "median_ms": m.median_ms, "interval_ms": m.interval_ms, "rounds": len(m.samples_ms)}
+            for name, m in entries
+        ])  # fmt: skip
+        return
+    rows = [
+        [name, f"{m.median_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))] for name, m in entries
+    ]
+    show_table(str(table.path), ["entry", "median", "95 % interval", "rounds"], rows)
+
+
+@app.command()
+def check(
+    device: DeviceName = "host",
+    space: SpaceName = "digits",
+    resolution: Resolution = "",
+    runtime: Runtime = None,
+    workspace: WorkspaceFolder = Path("hwnas-work"),
+    as_json: Json = False,
+) -> None:
+    """Say whether a table prices a space: what lacks, what is imprecise, how far off left-out nets were."""
+    from hwnas.cli.display import show_json
+    from hwnas.cli.values import resolutions
+    from hwnas.pricing import latency_model
+    from hwnas.spaces import open_space
+    from hwnas.workspace import Workspace
+    from lut.table import LatencyTable
+    from profilers.device import find_device
+    from profilers.measurement import PLANS
+
+    table = LatencyTable.read(Workspace(workspace).table(find_device(device, workspace, runtime)))
+    wanted = open_space(space, resolutions=resolutions(resolution))
+    missing = [block.key for block in table.missing(wanted.vocabulary)]
+    present = [block.key for block in wanted.vocabulary if block.key not in missing]
+    facts = {"missing": missing, "unconverged": table.pending(present, PLANS["default"])}
+    if not as_json:
+        print(f"{table.path}: {len(present)} of {len(wanted.vocabulary)} blocks of {wanted.name} are measured")
+        for what, keys in facts.items():
+            print(f"{what}: {len(keys)}")
+            print("".join(f"  {key}\n" for key in keys), end="")
+    else:
+        show_json(facts)
+    errors = latency_model(table, wanted).calibration  # which refuses a table that lacks blocks
+    if not as_json:
+        print(f"left-out nets: mean error {errors.mean_error_pct:.1f} %, largest {errors.max_error_pct:.1f} %")
+
+
+@app.command()
+def diff(
+    first: TableFile,
+    second: TableFile,
+    as_json: Json = False,
+    most: Annotated[int, typer.Option(min=1, help="Rows to show.")] = 10,
+) -> None:
+    """Show where two tables disagree most: blocks that are dear on one device and cheap on the other."""
+    from hwnas.cli.display import show_json, show_table
+    from lut.table import LatencyTable, relative_costs
+
+    rows = relative_costs(LatencyTable.read(first), LatencyTable.read(second))[:most]
+    if as_json:
+        show_json([{"name": name, "first_ms": a, "second_ms": b, "ratio": ratio} for name, a, b, ratio in rows])
+        return
+    shown = [[name, f"{a:.4g} ms", f"{b:.4g} ms", f"x {ratio:.2f}"] for name, a, b, ratio in rows]
+    show_table(
+        "second against first, relative to the typical block", ["entry", first.stem, second.stem, "ratio"], shown
+    )

@@ -1,0 +1,52 @@
+"""The report: all bundles of a workspace, and the front of accuracy against latency that they lie on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hwnas.workspace import Workspace
+from profilers.errors import InvalidInputError
+
+
+def read_bundles(place: Workspace) -> list[dict[str, Any]]:
+    """The facts of every bundle, the smallest budget first; raises InvalidInputError if there is none."""
+    bundles = []
+    for path in sorted(place.bundles.glob("*/bundle.json")):
+        try:
+            facts = json.loads(path.read_text("utf-8"))
+            bundles.append({**facts, "bundle": str(path.parent)})
+        except (OSError, ValueError) as error:
+            raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    if not bundles:
+        raise InvalidInputError(f"{place.bundles} holds no bundle yet; make one with: hwnas specialize --latency …")
+    return sorted(bundles, key=lambda facts: (facts["device"], facts["budget_ms"]))
+
+
+def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
+    """Draw test accuracy against measured latency, with intervals and budgets, as front.png; returns its path."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InvalidInputError("drawing needs matplotlib: pip install 'hwnas[report]'") from error
+
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    axes = figure.add_subplot(xlabel="latency (ms)", ylabel="test accuracy (%)")
+    for device in dict.fromkeys(facts["device"] for facts in bundles):
+        mine = [facts for facts in bundles if facts["device"] == device]
+        measured = [facts["measured_ms"] for facts in mine]
+        accuracy = [100 * facts["accuracy"] for facts in mine]
+        ends = [[abs(facts["interval_ms"][end] - facts["measured_ms"]) for facts in mine] for end in (0, 1)]
+        line = axes.errorbar(measured, accuracy, xerr=ends, marker="o", capsize=3, label=f"{device}, measured")
+        axes.scatter(
+            [facts["predicted_ms"] for facts in mine], accuracy, marker="x", color="black", zorder=3,
+            label=f"{device}, predicted",
+        )  # fmt: skip
+        for facts in mine:
+            axes.axvline(facts["budget_ms"], linestyle=":", color=line[0].get_color(), linewidth=1)
+    axes.plot([], [], linestyle=":", color="grey", label="budget")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    path = place.root / "front.png"
+    figure.savefig(path, dpi=120)
+    return path
