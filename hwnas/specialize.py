@@ -23,14 +23,14 @@ from hwnas.training.evaluate import SubnetEvaluator, to_tensors
 from lut.table import LatencyTable
 from profilers.errors import UntrustedError
 from profilers.formats import ModelFile, write
-from profilers.measurement import Measurement, Plan, Visit, at_speed
+from profilers.measurement import Measurement, Plan, Visit, undisturbed
 from profilers.profiler import Profiler
 
 EVALUATED_SUBNETS = 100  # for the accuracy predictor
 FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
 ATTEMPTS = 5
 PARITY_IMAGES = 32
-FINAL_PLAN = Plan(target_pct=1.0, min_rounds=60, max_rounds=300, time_limit_s=30.0, pace_s=0.05)
+FINAL_PLAN = Plan(target_pct=1.0, min_samples=40, max_rounds=300, time_limit_s=30.0, pace_s=0.05)
 """How a finished net is measured: about as long as it takes to see the device in its usual moods."""
 
 
@@ -58,7 +58,7 @@ class Specialised:
     device: str
     budget_ms: float
     measurement: Measurement
-    raw_ms: float  # the median as the clock had it, at whatever speed the device had just then
+    raw_ms: float  # the median of all visits as the clock had it, disturbed ones included
     accuracy: float  # on test images
     max_difference: float  # of the file's logits from the net's
     attempts: int
@@ -189,6 +189,6 @@ class Specialiser:
                 self.table.add_round(found)
                 visits.append(found.visits[name])
                 done = len(visits) / FINAL_PLAN.max_rounds
-                self.report("measure", done, str(at_speed(visits, self.table.sentinel_ms)))
+                self.report("measure", done, str(undisturbed(visits, self.table.calm_ms)))
         self.report("measure", 1.0, "done")
-        return at_speed(visits, self.table.sentinel_ms), float(np.median([visit.ms for visit in visits]))
+        return undisturbed(visits, self.table.calm_ms), float(np.median([visit.ms for visit in visits]))

@@ -5,8 +5,8 @@ The file is a log (`lut.storage`) of two kinds of records behind a header that n
     {"round": {"<block key or net name>": [ms, sentinel_ms], …}}
     {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
 
-Medians, intervals and the calibration are derived from these whenever they are asked for, at the device's
-typical speed: the median of all the sentinel's readings in the table.
+Medians, intervals and the calibration are derived from these whenever they are asked for; they speak of the
+undisturbed device, at the speed of the fastest of all the sentinel's readings in the table.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lut.calibration import Calibration
 from lut.storage import RecordLog
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
-from profilers.measurement import Measurement, Plan, Visit, at_speed
+from profilers.measurement import Measurement, Plan, Visit, calm_sentinel_ms, undisturbed
 from profilers.rounds import Round
 
 FORMAT, VERSION = "hwnas-table", 1
@@ -93,13 +93,13 @@ class LatencyTable:
     def measurement(self, name: str) -> Measurement | None:
         """What was measured of a block's key or a net's name, if anything."""
         if name not in self._measurements and name in self.visits:
-            self._measurements[name] = at_speed(self.visits[name], self.sentinel_ms)
+            self._measurements[name] = undisturbed(self.visits[name], self.calm_ms)
         return self._measurements.get(name)
 
     @cached_property
-    def sentinel_ms(self) -> float:
-        """The sentinel's median time over everything measured here: the speed that the table speaks of."""
-        return float(np.median([visit.sentinel_ms for visits in self.visits.values() for visit in visits]))
+    def calm_ms(self) -> float:
+        """What the sentinel takes on the undisturbed device: the speed that the table speaks of."""
+        return calm_sentinel_ms(visit for visits in self.visits.values() for visit in visits)
 
     def measured(self) -> Iterator[tuple[str, Measurement]]:
         """Everything that was measured, by name."""
@@ -146,7 +146,7 @@ class LatencyTable:
     def _append(self, record: dict[str, Any]) -> None:
         self._log.append(record)
         self.__dict__.pop("content_hash", None)
-        self.__dict__.pop("sentinel_ms", None)
+        self.__dict__.pop("calm_ms", None)
         self._measurements.clear()
         self._take(record)
 

@@ -2,7 +2,7 @@
 
 Contiguous runs do not buy precision on a busy machine: neighbours come and go over seconds, and a model that
 is timed in one stretch is timed in one of their moods. Rounds spread the samples of each model over the whole
-time, and no model drops out before the others, so all models of a batch see the same mixture.
+time, and no model drops out before the others, so all models of a batch are seen in the same moods.
 """
 
 import time
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from profilers.backends import Session
-from profilers.measurement import Plan, Visit, at_speed
+from profilers.measurement import Plan, Visit, calm_sentinel_ms, undisturbed
 
 MAX_RUNS_PER_VISIT = 20
 RUNS_OF_SENTINEL = 3
@@ -46,14 +46,14 @@ def shuffled_rounds(
     before_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
     for done in range(max(map(len, visits.values()), default=0), plan.max_rounds):
         if done % ROUNDS_PER_CHECK == 0:
-            pending = frozenset(name for name in pending if not _converged(visits[name], plan))
+            pending = _unconverged(visits, plan)
         if not pending or time.monotonic() > deadline:
             return
         found, next_round = {}, time.monotonic() + plan.pace_s
         for name in rng.permutation(list(sessions)).tolist():
             ms = _median_run(sessions[name], runs[name])
             after_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
-            found[name] = Visit(ms, (before_ms + after_ms) / 2)
+            found[name] = Visit(ms, max(before_ms, after_ms))
             visits[name].append(found[name])
             before_ms = after_ms
         yield Round(found, pending)
@@ -72,6 +72,8 @@ def _median_run(session: Session, runs: int) -> float:
     return float(np.median([session() for _ in range(runs)]))
 
 
-def _converged(visits: Sequence[Visit], plan: Plan) -> bool:
-    # At which speed does not matter here: it changes a measurement and its interval by the same factor.
-    return bool(visits) and at_speed(visits, 1.0).converged(plan)
+def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan) -> frozenset[str]:
+    if not all(visits.values()):
+        return frozenset(visits)
+    calm_ms = calm_sentinel_ms(visit for values in visits.values() for visit in values)
+    return frozenset(name for name, v in visits.items() if not undisturbed(v, calm_ms).converged(plan))
