@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from typing import Any, ClassVar, get_args, get_type_hints
 
@@ -100,7 +100,8 @@ class Conv(Block):
     def layers(self) -> tuple[Layer, ...]:
         """One layer."""
         out_hw = -(-self.hw // self.stride)
-        return (Layer("conv", self.in_chs, self.out_chs, out_hw, self.kernel, self.stride, 1, self.norm, self.act),)
+        layer = Layer("conv", self.in_chs, self.out_chs, out_hw, self.kernel, self.stride)
+        return (replace(layer, norm=self.norm, act=self.act),)
 
     def wire(self, ops: Ops[T], x: T) -> T:
         """Convolve."""
@@ -131,8 +132,8 @@ class MBConv(Block):
         found.append(Layer("depthwise", mid, mid, out_hw, self.kernel, self.stride, groups=mid, act=act))
         if self.se:
             squeezed = make_divisible(mid // 4)
-            found.append(Layer("se_reduce", mid, squeezed, 1, norm=False, act="relu"))
-            found.append(Layer("se_expand", squeezed, mid, 1, norm=False, act="hsigmoid"))
+            found.append(Layer("se_reduce", mid, squeezed, 1, norm=False, bias=True, act="relu"))
+            found.append(Layer("se_expand", squeezed, mid, 1, norm=False, bias=True, act="hsigmoid"))
         return (*found, Layer("project", mid, self.out_chs, out_hw))
 
     @property
@@ -182,7 +183,7 @@ class Linear(Block):
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """One layer."""
-        return (Layer("linear", self.in_chs, self.out_chs, 1, norm=False),)
+        return (Layer("linear", self.in_chs, self.out_chs, 1, norm=False, bias=True),)
 
     def wire(self, ops: Ops[T], x: T) -> T:
         """Map."""
@@ -239,10 +240,16 @@ def _read_bool(text: str) -> bool:
     return {"True": True, "False": False}[text]
 
 
+def _read_count(text: str) -> int:
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
 def _read_act(text: str) -> str:
     if text not in ("none", *get_args(Activation)):
         raise ValueError(text)
     return text
 
 
-_READERS: dict[Any, Callable[[str], Any]] = {int: int, bool: _read_bool, Act: _read_act}
+_READERS: dict[Any, Callable[[str], Any]] = {int: _read_count, bool: _read_bool, Act: _read_act}

@@ -17,7 +17,7 @@ Act = Activation | Literal["none"]
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear map of a block, with what follows it: batch norm (if `norm`), then `act`."""
+    """A convolution or linear map of a block, with what follows it: batch norm or a bias, if any, then `act`."""
 
     name: str
     in_chs: int
@@ -27,6 +27,7 @@ class Layer:
     stride: int = 1
     groups: int = 1
     norm: bool = True
+    bias: bool = False
     act: Act = "none"
 
     @property
@@ -41,8 +42,8 @@ class Layer:
 
     @property
     def params(self) -> int:
-        """Trainable parameters: the weight, and a scale and shift of batch norm or a bias."""
-        return int(np.prod(self.weight_shape)) + self.out_chs * (2 if self.norm else 1)
+        """Trainable parameters: the weight, the scale and shift of batch norm, the bias."""
+        return int(np.prod(self.weight_shape)) + self.out_chs * (2 * self.norm + self.bias)
 
 
 class Ops(Protocol[T]):

@@ -62,24 +62,31 @@ class RecordLog:
     def append(self, record: Record) -> None:
         """Write one record and wait until the disk has it; if that fails, the file is as it was before."""
         line = _line(record)
-        with _reported(self.path), self.path.open("r+b") as file:
+        # Unbuffered: closing a buffer writes once more what has just failed, behind the place it was cut off at.
+        with _reported(self.path), self.path.open("r+b", buffering=0) as file:
             file.truncate(self._size)
             file.seek(self._size)
             try:
-                file.write(line)
-                file.flush()
+                written = 0
+                while written < len(line):  # a disk that fills up takes a part, and refuses only the next write
+                    written += file.write(line[written:])
                 os.fsync(file.fileno())
             except OSError:
-                os.ftruncate(file.fileno(), self._size)
+                file.truncate(self._size)
                 raise
         self._size += len(line)
         self.records.append(record)
 
     @contextmanager
     def writing(self) -> Iterator[Self]:
-        """Hold the right to append; raises InvalidInputError at once if another process has it."""
+        """Hold the right to append; raises InvalidInputError at once if another process has it.
+
+        What other processes appended since the log was read is taken in first.
+        """
         try:
             with self._lock.acquire(blocking=False):
+                now = self.read(self.path, self.header["format"], self.header["version"])
+                self.records[:], self._size = now.records, now._size
                 yield self
         except filelock.Timeout as error:
             raise InvalidInputError(

@@ -49,13 +49,10 @@ class LatencyTable:
         self.visits: dict[str, list[Visit]] = {}
         self._measurements: dict[str, Measurement] = {}
         self.nets: dict[str, tuple[str, ...]] = {}
-        try:
+        with self._damage_reported():
             self.device_name = str(log.header["device"])
             self.fingerprint = Fingerprint(**log.header["fingerprint"])
-            for record in log.records:
-                self._take(record)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"{self.path} is damaged: {error!r}; move it away to start anew") from error
+            self._take_all(log.records)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -76,8 +73,11 @@ class LatencyTable:
 
     @contextmanager
     def writing(self) -> Iterator[Self]:
-        """Hold the right to add to the table's file."""
+        """Hold the right to add to the table's file; takes in first what other processes added."""
+        known = len(self._log.records)
         with self._log.writing():
+            with self._damage_reported():
+                self._take_all(self._log.records[known:])
             yield self
 
     def add_round(self, found: Round) -> None:
@@ -144,21 +144,35 @@ class LatencyTable:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def _append(self, record: dict[str, Any]) -> None:
+        _visits(record)  # what no reader would take must not get into the file
         self._log.append(record)
+        self._take_all([record])
+
+    def _take_all(self, records: Iterable[dict[str, Any]]) -> None:
         self.__dict__.pop("content_hash", None)
         self.__dict__.pop("calm_ms", None)
         self._measurements.clear()
-        self._take(record)
+        for record in records:
+            # Kinds of records that later versions add are passed over: they add facts, they do not change these.
+            for name, visit in _visits(record).items():
+                self.visits.setdefault(name, []).append(visit)
+            if "net" in record:
+                self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
 
-    def _take(self, record: dict[str, Any]) -> None:
-        # Kinds of records that later versions add are passed over: they add facts, they do not change these.
-        if "round" in record:
-            for name, (ms, sentinel_ms) in record["round"].items():
-                if not (0 < ms < math.inf and 0 < sentinel_ms < math.inf):
-                    raise ValueError(f"{name} took {ms} ms beside {sentinel_ms} ms")
-                self.visits.setdefault(name, []).append(Visit(ms, sentinel_ms))
-        elif "net" in record:
-            self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
+    @contextmanager
+    def _damage_reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"{self.path} is damaged: {error!r}; move it away to start anew") from error
+
+
+def _visits(record: dict[str, Any]) -> dict[str, Visit]:
+    found = {name: Visit(ms, sentinel_ms) for name, (ms, sentinel_ms) in record.get("round", {}).items()}
+    for name, visit in found.items():
+        if not (0 < visit.ms < math.inf and 0 < visit.sentinel_ms < math.inf):
+            raise ValueError(f"{name} took {visit.ms} ms beside {visit.sentinel_ms} ms")
+    return found
 
 
 def _rounded(sample_ms: float) -> float:

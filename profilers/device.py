@@ -127,5 +127,10 @@ def _device(name: str, section: object, path: Path) -> Device:
             raise InvalidInputError(f"{path}: [{name}] has an unknown key {key!r}; keys are {', '.join(kinds)}")
         if type(value) is not kinds[key]:
             raise InvalidInputError(f"{path}: [{name}] {key} must be of type {kinds[key].__name__}")
+    if not all(type(cpu) is int and cpu >= 0 for cpu in section.get("cpus", ())):
+        raise InvalidInputError(f"{path}: [{name}] cpus must be whole numbers from 0 on")
     settings = dict(section)
-    return Device(name=name, **(settings | {"cpus": tuple(settings.get("cpus", ()))}))
+    try:
+        return Device(name=name, **(settings | {"cpus": tuple(settings.get("cpus", ()))}))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{path}: [{name}] {error}") from error

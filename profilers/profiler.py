@@ -13,7 +13,7 @@ import numpy as np
 from profilers import backends
 from profilers.backends import Session
 from profilers.device import Device, Fingerprint, fingerprint
-from profilers.errors import InvalidInputError
+from profilers.errors import DeviceError, InvalidInputError
 from profilers.formats import ModelFile, write
 from profilers.graph import Array, Graph
 from profilers.measurement import Plan, Visit
@@ -95,7 +95,10 @@ class LocalProfiler(Profiler):
             raise InvalidInputError(
                 f"{name} is a {model.format} file; runtime {self.device.runtime} takes {self.format}"
             )
-        return self._backend.load(model.content, self.device)
+        try:
+            return self._backend.load(model.content, self.device)
+        except DeviceError as error:
+            raise DeviceError(f"{name}: {error}") from error
 
 
 def sentinel_graph(batch: int) -> Graph:

@@ -36,7 +36,8 @@ def shuffled_rounds(
 ) -> Iterator[Round]:
     """Yield rounds until every model has converged or a limit of the plan is reached.
 
-    `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits.
+    `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits. Rounds are
+    counted by the model that was visited least, so a new model is measured beside others that had all their rounds.
     """
     runs = {name: _warm(session, plan) for name, session in sessions.items()}
     _warm(sentinel, plan)
@@ -44,8 +45,9 @@ def shuffled_rounds(
     deadline = time.monotonic() + plan.time_limit_s
     pending = frozenset(sessions)
     before_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
-    for done in range(max(map(len, visits.values()), default=0), plan.max_rounds):
-        if done % ROUNDS_PER_CHECK == 0:
+    first = min(map(len, visits.values()), default=plan.max_rounds)
+    for done in range(first, plan.max_rounds):
+        if done == first or done % ROUNDS_PER_CHECK == 0:
             pending = _unconverged(visits, plan)
         if not pending or time.monotonic() > deadline:
             return

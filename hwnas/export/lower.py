@@ -30,11 +30,8 @@ def fold(layer: StaticLayer) -> tuple[Array, Array]:
     In float64, so that folding adds no rounding of its own: y = γ (w·x - μ) / sqrt(σ² + ε) + β.
     """
     weight = layer.conv.weight.double()
-    if layer.norm is None:
-        assert layer.conv.bias is not None
-        bias = layer.conv.bias.double()
-    else:
-        norm = layer.norm
+    bias = torch.zeros(len(weight)).double() if layer.conv.bias is None else layer.conv.bias.double()
+    if (norm := layer.norm) is not None:
         assert norm.running_mean is not None and norm.running_var is not None
         scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
         weight = weight * scale[:, None, None, None]

@@ -28,7 +28,8 @@ class ElasticLayer(nn.Module):
         super().__init__()
         self.largest = largest
         self.weight = nn.Parameter(torch.empty(largest.weight_shape))
-        self.bias = nn.Parameter(torch.zeros(largest.out_chs))
+        if largest.norm or largest.bias:
+            self.bias = nn.Parameter(torch.zeros(largest.out_chs))
         if largest.norm:
             self.scale = nn.Parameter(torch.ones(largest.out_chs))
             self.register_buffer("mean", torch.zeros(largest.out_chs))
@@ -49,7 +50,7 @@ class ElasticLayer(nn.Module):
         """Apply as much of this layer as `layer` says."""
         n = layer.out_chs
         weight = self.weight_of(layer).clone(memory_format=torch.channels_last)
-        bias = None if layer.norm else self.bias[:n]
+        bias = self.bias[:n] if layer.bias else None
         y = F.conv2d(x, weight, bias, layer.stride, layer.kernel // 2, groups=layer.groups)
         if layer.norm:
             y = F.batch_norm(
@@ -62,16 +63,14 @@ class ElasticLayer(nn.Module):
         """Give a static layer of `layer`'s size the weights that `forward` would use."""
         n = layer.out_chs
         static.conv.weight.copy_(self.weight_of(layer))
-        if static.norm is None:
-            assert static.conv.bias is not None
+        if static.conv.bias is not None:
             static.conv.bias.copy_(self.bias[:n])
-            return
-        norm = static.norm
-        assert norm.running_mean is not None and norm.running_var is not None
-        norm.weight.copy_(self.scale[:n])
-        norm.bias.copy_(self.bias[:n])
-        norm.running_mean.copy_(self.mean[:n])
-        norm.running_var.copy_(self.var[:n])
+        if (norm := static.norm) is not None:
+            assert norm.running_mean is not None and norm.running_var is not None
+            norm.weight.copy_(self.scale[:n])
+            norm.bias.copy_(self.bias[:n])
+            norm.running_mean.copy_(self.mean[:n])
+            norm.running_var.copy_(self.var[:n])
 
 
 class ElasticBlock(BlockModule):
@@ -87,7 +86,9 @@ class ElasticBlock(BlockModule):
 
     def linear(self, x: Tensor, layer: Layer) -> Tensor:
         """Map (B, I, 1, 1) to (B, O)."""
-        return self.conv(x, layer).flatten(1)
+        module = self.layers[layer.name]
+        assert isinstance(module, ElasticLayer)
+        return F.linear(x.flatten(1), module.weight_of(layer).flatten(1), module.bias[: layer.out_chs])
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
         """Run `block` with this slot's weights: (B, in_chs, hw, hw) to (B, out_chs, out_hw, out_hw)."""

@@ -58,7 +58,7 @@ class StaticLayer(nn.Module):
         self.act = layer.act
         self.conv = nn.Conv2d(
             layer.in_chs, layer.out_chs, layer.kernel, layer.stride, layer.kernel // 2,
-            groups=layer.groups, bias=not layer.norm,
+            groups=layer.groups, bias=layer.bias,
         )  # fmt: skip
         self.norm = nn.BatchNorm2d(layer.out_chs) if layer.norm else None
 
@@ -81,8 +81,10 @@ class StaticBlock(BlockModule):
         return y
 
     def linear(self, x: Tensor, layer: Layer) -> Tensor:
-        """Map (B, I, 1, 1) to (B, O): a 1x1 convolution, flattened."""
-        return self.conv(x, layer).flatten(1)
+        """Map (B, I, 1, 1) to (B, O)."""
+        module = self.layers[layer.name]
+        assert isinstance(module, StaticLayer)
+        return F.linear(x.flatten(1), module.conv.weight.flatten(1), module.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block: (B, in_chs, hw, hw) to (B, out_chs, out_hw, out_hw)."""
@@ -119,11 +121,11 @@ def count_params(net: nn.Module) -> int:
 
 
 def initialise(net: nn.Module, rng: torch.Generator) -> None:
-    """He initialisation by fan-out for every weight, zero for biases (He et al. 2015), from one generator."""
+    """He initialisation by fan-out (He et al. 2015), as MobileNets have it; the classifier begins near zero."""
     for name, parameter in net.named_parameters():
         if parameter.ndim == 4:
             fan_out = parameter.shape[0] * parameter.shape[2] * parameter.shape[3]
-            groups = parameter.shape[0] if parameter.shape[1] == 1 and parameter.shape[2] > 1 else 1
-            nn.init.normal_(parameter, 0.0, (2.0 * groups / fan_out) ** 0.5, generator=rng)
+            std = 0.01 if name.endswith("linear.weight") else (2.0 / fan_out) ** 0.5
+            nn.init.normal_(parameter, 0.0, std, generator=rng)
         elif name.endswith("bias"):
             nn.init.zeros_(parameter)

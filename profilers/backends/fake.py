@@ -9,6 +9,7 @@ import numpy as np
 
 from profilers.backends import Session
 from profilers.device import Device
+from profilers.errors import DeviceError
 
 FORMAT = "onnx"
 MODEL_MS, NODE_MS, MACS_PER_MS, NOISE = 0.02, 0.002, 10e6, 0.01
@@ -32,10 +33,14 @@ def load(content: bytes, device: Device) -> Session:  # noqa: ARG001 - the formu
 
 
 def price_ms(content: bytes) -> float:
-    """What the formula says a model costs, in ms, without noise."""
+    """What the formula says a model costs, in ms, without noise; raises DeviceError for what is no model."""
     import onnx
+    from google.protobuf.message import DecodeError
 
-    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(content)).graph
+    try:
+        graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(content)).graph
+    except DecodeError as error:
+        raise DeviceError(f"the fake runtime refuses the model: {error}") from error
     weights = {weight.name: list(weight.dims) for weight in graph.initializer}
     shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
               for value in [*graph.value_info, *graph.output]}  # fmt: skip

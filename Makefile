@@ -1,0 +1,30 @@
+# Everything a fresh machine needs: make demo, make test, make check. Each makes .venv first where it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check format clean
+
+demo: .venv/.all
+	$(BIN)/python tools/demo.py
+
+test: .venv/.dev
+	$(BIN)/pytest
+
+check: .venv/.dev
+	$(BIN)/ruff format --check hwnas lut profilers tests tools
+	$(BIN)/ruff check hwnas lut profilers tests tools
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff format hwnas lut profilers tests tools
+	$(BIN)/ruff check --fix hwnas lut profilers tests tools
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis demo-work
+
+# Exact versions, so that the demo and CI run what was tested; torch's pin is the build without CUDA where there is one.
+.venv/.all .venv/.dev: .venv/.%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$*]'
+	touch $@

@@ -1,0 +1,15 @@
+"""What tests of several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Published tables, nets and golden vectors, which are not part of the project; tests of them skip without."""
+    folder = Path(os.environ.get("HWNAS_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"published data are not at {folder} (HWNAS_SHARED_DATA says where)")
+    return folder
