@@ -88,7 +88,8 @@ class ElasticBlock(BlockModule):
         """Map (B, I, 1, 1) to (B, O)."""
         module = self.layers[layer.name]
         assert isinstance(module, ElasticLayer)
-        return F.linear(x.flatten(1), module.weight_of(layer).flatten(1), module.bias[: layer.out_chs])
+        weight = module.weight_of(layer).reshape(layer.out_chs, layer.in_chs)
+        return F.linear(x.flatten(1), weight, module.bias[: layer.out_chs])
 
     def forward(self, x: Tensor, block: Block) -> Tensor:
         """Run `block` with this slot's weights: (B, in_chs, hw, hw) to (B, out_chs, out_hw, out_hw)."""

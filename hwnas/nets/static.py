@@ -84,7 +84,7 @@ class StaticBlock(BlockModule):
         """Map (B, I, 1, 1) to (B, O)."""
         module = self.layers[layer.name]
         assert isinstance(module, StaticLayer)
-        return F.linear(x.flatten(1), module.conv.weight.flatten(1), module.conv.bias)
+        return F.linear(x.flatten(1), module.conv.weight.reshape(layer.out_chs, layer.in_chs), module.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the block: (B, in_chs, hw, hw) to (B, out_chs, out_hw, out_hw)."""
