@@ -175,7 +175,7 @@ class Specialiser:
         return search(self.space, constraint, predictor, np.random.default_rng(self.seed), report=self.report)
 
     def _evaluate(self, rows: Population, what: str) -> None:
-        archs = [self.space.arch(row) for row in rows]
+        archs = [arch for arch in map(self.space.arch, rows) if arch not in self.evaluator.known]
         for done, arch in enumerate(archs, 1):
             accuracy = self.evaluator.validation_accuracy(arch)
             self.report(f"evaluate {what}", done / len(archs), f"{done} of {len(archs)}: {100 * accuracy:.1f} %")
@@ -190,5 +190,6 @@ class Specialiser:
                 visits.append(found.visits[name])
                 done = len(visits) / FINAL_PLAN.max_rounds
                 self.report("measure", done, str(undisturbed(visits, self.table.calm_ms)))
-        self.report("measure", 1.0, "done")
-        return undisturbed(visits, self.table.calm_ms), float(np.median([visit.ms for visit in visits]))
+        measurement = undisturbed(visits, self.table.calm_ms)
+        self.report("measure", 1.0, str(measurement))
+        return measurement, float(np.median([visit.ms for visit in visits]))

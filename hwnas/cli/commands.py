@@ -154,7 +154,8 @@ def train(
         show_json({"supernet": str(trained.path), "sha256": trained.sha256, "validation_accuracy": accuracies})
     else:
         rows = [[name, f"{100 * accuracy:.1f} %"] for name, accuracy in accuracies.items()]
-        show_table(str(trained.path), ["subnet", "validation accuracy"], rows)
+        show_table("Supernet", ["subnet", "validation accuracy"], rows)
+        print(trained.path)
 
 
 @app.command()

@@ -76,6 +76,6 @@ class ProgressDisplay:
         if fraction >= 1:
             del self._begun[task]
         if fraction >= 1 or now >= self._next_line:
-            left = f", {(now - begun) * (1 - fraction) / fraction:.0f} s left" if 0 < fraction < 1 else ""
+            left = f", {(now - begun) * (1 - fraction) / fraction:.0f} s left" if 0.02 < fraction < 1 else ""
             say(f"{task}: {100 * fraction:.0f} %{left}; {note}")
             self._next_line = now + SECONDS_PER_LINE

@@ -45,8 +45,8 @@ def specialise_all(
         for budget_ms in budgets_ms:
             found = worker.specialise(budget_ms)
             say(
-                f"{in_ms(budget_ms)}: measured {found.measurement}, "
-                f"file and net differ by at most {found.max_difference:.1e}"
+                f"budget {in_ms(budget_ms)}: measured {found.measurement} ({in_ms(found.raw_ms)} with disturbed "
+                f"visits); file and net differ by at most {found.max_difference:.1e}"
             )
             folder = job.workspace.bundles / f"{job.device.name}-{worker.space.name}-{budget_ms:g}ms"
             facts = {

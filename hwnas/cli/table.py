@@ -29,14 +29,15 @@ def show(
     entries = sorted(table.measured(), key=lambda entry: entry[0])
     if as_json:
         show_json([
-            {"name": name, "median_ms": m.median_ms, "interval_ms": m.interval_ms, "rounds": len(m.samples_ms)}
+            {"name": name, "median_ms": m.median_ms, "interval_ms": m.interval_ms, "calm_visits": len(m.samples_ms)}
             for name, m in entries
         ])  # fmt: skip
         return
     rows = [
         [name, f"{m.median_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))] for name, m in entries
     ]
-    show_table(str(table.path), ["entry", "median", "95 % interval", "rounds"], rows)
+    show_table("Latency table", ["entry", "median", "95 % interval", "calm visits"], rows)
+    print(table.path)
 
 
 @app.command()

@@ -55,7 +55,7 @@ def search(
         scores.append(found)
         if found.max() > best:
             best, best_generation = float(found.max()), generation
-        report("search", (generation + 1) / GENERATIONS, f"best {best:.4f}")
+        report("search", (generation + 1) / (GENERATIONS + 1), f"best {best:.4f}")
         if generation - best_generation >= PATIENCE:
             break
     report("search", 1.0, f"best {best:.4f}")

@@ -27,7 +27,8 @@ def test_the_interval_covers_the_true_median_about_95_times_in_100(count: int) -
 def test_the_interval_narrows_with_the_root_of_the_number_of_samples() -> None:
     rng = np.random.default_rng(1)
     widths = [
-        np.mean([Measurement(tuple(rng.normal(100, 5, count))).half_width_pct for _ in range(60)]) for count in (25, 400)
+        np.mean([Measurement(tuple(rng.normal(100, 5, count))).half_width_pct for _ in range(60)])
+        for count in (25, 400)
     ]
     assert 3 < widths[0] / widths[1] < 5.3  # sqrt(400 / 25) = 4
 
