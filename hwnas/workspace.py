@@ -16,6 +16,10 @@ class Workspace:
         """The latency table of a device with its settings."""
         return self.root / "tables" / f"{device.slug}.jsonl"
 
+    def imported(self, device: str) -> Path:
+        """A published latency table."""
+        return self.root / "tables" / f"{device}-published.jsonl"
+
     def checkpoint(self, space: str, data: str) -> Path:
         """The checkpoint of a training that is under way."""
         return self.root / "supernets" / f"{space}-{data}" / "checkpoint.safetensors"

@@ -1,9 +1,10 @@
 """A LatencyTable: what each block costs on one device, from measured rounds that are all kept.
 
-The file is a log (`lut.storage`) of two kinds of records behind a header that names the device:
+The file is a log (`lut.storage`) of these kinds of records behind a header that names the device:
 
     {"round": {"<block key or net name>": [ms, sentinel_ms], …}}
     {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
+    {"published": {"name": "<block key>", "ms": 4.8, "runs": 54, "source": "<file>"}}
 
 Medians, intervals and the calibration are derived from these whenever they are asked for; they speak of the
 undisturbed device, at the speed of the fastest of all the sentinel's readings in the table.
@@ -22,6 +23,7 @@ import numpy as np
 
 from lut.blocks import Block
 from lut.calibration import Calibration
+from lut.importers import PublishedEntry
 from lut.storage import RecordLog
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
@@ -49,6 +51,7 @@ class LatencyTable:
         self.visits: dict[str, list[Visit]] = {}
         self._measurements: dict[str, Measurement] = {}
         self.nets: dict[str, tuple[str, ...]] = {}
+        self._published: dict[str, float] = {}
         with self._damage_reported():
             self.device_name = str(log.header["device"])
             self.fingerprint = Fingerprint(**log.header["fingerprint"])
@@ -90,10 +93,17 @@ class LatencyTable:
         if name not in self.nets:
             self._append({"net": {"name": name, "blocks": [block.key for block in blocks]}})
 
+    def add_published(self, entry: PublishedEntry, source: str) -> None:
+        """Keep what a published table says of a block; what is measured here counts instead of it."""
+        name, ms = entry.block.key, _rounded(entry.ms)
+        self._append({"published": {"name": name, "ms": ms, "runs": entry.runs, "source": source}})
+
     def measurement(self, name: str) -> Measurement | None:
         """What was measured of a block's key or a net's name, if anything."""
         if name not in self._measurements and name in self.visits:
             self._measurements[name] = undisturbed(self.visits[name], self.calm_ms)
+        elif name not in self._measurements and name in self._published:
+            self._measurements[name] = Measurement((self._published[name],))
         return self._measurements.get(name)
 
     @cached_property
@@ -103,7 +113,7 @@ class LatencyTable:
 
     def measured(self) -> Iterator[tuple[str, Measurement]]:
         """Everything that was measured, by name."""
-        for name in self.visits:
+        for name in {**self.visits, **self._published}:
             found = self.measurement(name)
             assert found is not None
             yield name, found
@@ -115,7 +125,7 @@ class LatencyTable:
 
     def missing(self, blocks: Iterable[Block]) -> list[Block]:
         """Those of `blocks` that were never measured."""
-        return [block for block in blocks if block.key not in self.visits]
+        return [block for block in blocks if block.key not in self.visits and block.key not in self._published]
 
     def block_ms(self, block: Block) -> float:
         """Median time of one block; raises MissingBlockError, never guesses."""
@@ -156,6 +166,8 @@ class LatencyTable:
             # Kinds of records that later versions add are passed over: they add facts, they do not change these.
             for name, visit in _visits(record).items():
                 self.visits.setdefault(name, []).append(visit)
+            if "published" in record:
+                self._published[str(record["published"]["name"])] = float(record["published"]["ms"])
             if "net" in record:
                 self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
 
@@ -195,3 +207,10 @@ def relative_costs(first: LatencyTable, second: LatencyTable) -> list[tuple[str,
     ratios /= np.median(ratios)
     order = np.argsort(-np.abs(np.log(ratios)), kind="stable")
     return [(names[i], mine[names[i]].median_ms, theirs[names[i]].median_ms, float(ratios[i])) for i in order]
+
+
+def published_fingerprint(device: str) -> Fingerprint:
+    """The fingerprint of a device that is known from a published table only."""
+    return Fingerprint(
+        machine=device, cores=0, runtime="published", runtime_version="", precision="fp32", threads=0, batch=1
+    )

@@ -40,6 +40,34 @@ def show(
     print(table.path)
 
 
+@app.command("import")
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Published table files, one a resolution.")],
+    device: Annotated[str, typer.Option("--device", help="The name that the device is to have here.")],
+    format: Annotated[str, typer.Option("--format", help="What the files are: ofa.")] = "ofa",
+    workspace: WorkspaceFolder = Path("hwnas-work"),
+    as_json: Json = False,
+) -> None:
+    """Read a table that others have published."""
+    from hwnas.cli.display import show_json
+    from hwnas.workspace import Workspace
+    from lut.importers import read_published
+    from lut.table import LatencyTable, published_fingerprint
+    from profilers.errors import InvalidInputError
+
+    path = Workspace(workspace).imported(device)
+    if path.exists():
+        raise InvalidInputError(f"{path} is there already: choose another --device, or move it away")
+    found = [(entry, file) for file in files for entry in read_published(format, [file])]
+    table = LatencyTable.open(path, device, published_fingerprint(device))
+    for entry, file in found:
+        table.add_published(entry, file.name)
+    if as_json:
+        show_json({"table": str(path), "blocks": len(dict(table.measured()))})
+    else:
+        print(f"{path}: {len(dict(table.measured()))} blocks")
+
+
 @app.command()
 def check(
     device: DeviceName = "host",

@@ -13,9 +13,17 @@ from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
 
 DIGITS = open_space("digits")
 SMALL = MobileNetV3Space(
-    "small", resolutions=(16, 24), image_chs=1, stem_chs=8,
-    stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "relu")), depths=(1, 2), kernels=(3, 5), expands=(3, 4), head_chs=(16, 16), classes=3,
-)  # fmt: skip
+    "small",
+    resolutions=(16, 24),
+    image_chs=1,
+    stem_chs=8,
+    stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "relu")),
+    depths=(1, 2),
+    kernels=(3, 5),
+    expands=(3, 4),
+    head_chs=(16, 16),
+    classes=3,
+)
 EVERY_ROW = np.array(list(product(*map(range, SMALL.sizes))))
 
 

@@ -106,24 +106,35 @@ def image(block: Block, batch: int = 1) -> Array:
     return np.random.default_rng(5).standard_normal((batch, block.in_chs, block.hw, block.hw), dtype=np.float32)
 
 
+class Recorded(dict[str, tuple[Array, Array]]):
+    """Random weights, and what they were, by layer."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random_weights(np.random.default_rng(seed))
+
+    def __call__(self, layer: Layer) -> tuple[Array, Array]:
+        self[layer.name] = self.draw(layer)
+        return self[layer.name]
+
+
+def run(content: bytes, x: Array) -> Array:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"input": x})
+    return y
+
+
 @settings(max_examples=80, deadline=None)
 @given(block=any_block(), batch=st.integers(1, 2), seed=st.integers(0, 2**32 - 1))
 def test_a_block_in_onnx_runtime_computes_what_torch_computes(block: Block, batch: int, seed: int) -> None:
-    draw, used = random_weights(np.random.default_rng(seed)), {}
-
-    def weights(layer: Layer) -> tuple[Array, Array]:
-        used[layer.name] = draw(layer)
-        return used[layer.name]
-
+    weights = Recorded(seed)
     graph = chain([(block, weights)], batch)
     reference, x = TorchBlock(block, folded=True), image(block, batch)
-    reference.load(used)
+    reference.load(weights)
     with torch.no_grad():
         expected = reference(torch.from_numpy(x)).numpy()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 3, 1
-    content = write(graph, "onnx").content
-    (y,) = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"]).run(None, {"input": x})
+    y = run(write(graph, "onnx").content, x)
     assert y.shape == expected.shape == graph.output.shape
     assert np.abs(y - expected).max() <= 1e-4
 
@@ -168,11 +179,13 @@ EXPORTED: list[Block] = [
 
 @pytest.mark.parametrize("block", EXPORTED, ids=lambda block: block.key)
 def test_the_file_holds_the_operations_that_torch_exports(block: Block) -> None:
-    file = io.BytesIO()
+    file, module = io.BytesIO(), TorchBlock(block).eval()
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)  # the exporter makes one of equal weights, and an Identity for each use
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter with the cleanest graphs is the deprecated one
         example = torch.from_numpy(image(block))
-        torch.onnx.export(TorchBlock(block).eval(), (example,), file, dynamo=False, opset_version=17)
+        torch.onnx.export(module, (example,), file, dynamo=False, opset_version=17)
     theirs, ours = file.getvalue(), write(chain([(block, random_weights(np.random.default_rng(0)))]), "onnx").content
     # Bounds of a Clip and the like are nodes there and initializers here; a runtime reads both as data.
     of_theirs, of_ours = (Counter(n.op_type for n in onnx.load_from_string(f).graph.node) for f in (theirs, ours))
@@ -182,31 +195,12 @@ def test_the_file_holds_the_operations_that_torch_exports(block: Block) -> None:
 
 def test_a_chain_runs_its_blocks_one_after_the_other() -> None:
     blocks = [Conv(3, 8, 9, 3, 2, "relu"), MBConv(8, 8, 5, 24, 3, 1, True, "hswish"), Pool(8, 8, 5), Linear(8, 4, 1)]
-    used: list[dict[str, tuple[Array, Array]]] = []
-    draw = random_weights(np.random.default_rng(0))
-
-    def recording(layer: Layer) -> tuple[Array, Array]:
-        used[-1][layer.name] = draw(layer)
-        return used[-1][layer.name]
-
-    def weights_of_next():
-        first = []
-
-        def weights(layer: Layer) -> tuple[Array, Array]:
-            if not first:
-                used.append({})
-                first.append(True)
-            return recording(layer)
-
-        return weights
-
-    graph = chain([(block, weights_of_next()) for block in blocks])
+    parts = [(block, Recorded(seed)) for seed, block in enumerate(blocks)]
+    content = write(chain(parts), "onnx").content
     y = torch.from_numpy(image(blocks[0]))
-    found = iter(used)
     with torch.no_grad():
-        for block in blocks:
+        for block, weights in parts:
             reference = TorchBlock(block, folded=True)
-            reference.load({} if isinstance(block, Pool) else next(found))
+            reference.load(weights)
             y = reference(y)
-    session = onnxruntime.InferenceSession(write(graph, "onnx").content, providers=["CPUExecutionProvider"])
-    assert np.abs(session.run(None, {"input": image(blocks[0])})[0] - y.numpy()).max() <= 1e-4
+    assert np.abs(run(content, image(blocks[0])) - y.numpy()).max() <= 1e-4
