@@ -129,9 +129,15 @@ def net_name(what: Arch | str) -> str:
     return f"net {what}" if isinstance(what, Arch) else f"net {what}:"
 
 
+def profile_command(device: str, runtime: str, space: SearchSpace) -> str:
+    """The command that measures what a table lacks, spelled out so that it is this table that gets it."""
+    resolutions = ",".join(map(str, space.resolutions))
+    return f"hwnas profile --device {device} --runtime {runtime} --space {space.name} --resolution {resolutions}"
+
+
 def latency_model(table: LatencyTable, space: SearchSpace) -> LatencyModel:
     """The latency model a table supports; raises InvalidInputError naming what lacks and the command for it."""
-    remedy = f"measure with: hwnas profile --device {table.device_name} --space {space.name}"
+    remedy = f"measure with: {profile_command(table.device_name, table.fingerprint.runtime, space)}"
     if missing := table.missing(space.vocabulary):
         raise InvalidInputError(
             f"{table.path} lacks {len(missing)} of the {len(space.vocabulary)} blocks of {space.name}, "

@@ -42,8 +42,8 @@ def profile(
     Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails.
     """
     started = time.monotonic()
-    models = _models(space, table, profiler.device.batch)
-    with table.writing():
+    with table.writing():  # also while nets are named: that appends to the table, too
+        models = _models(space, table, profiler.device.batch)
         wanted = table.pending(models, plan)
         np.random.default_rng(0).shuffle(wanted)  # so that each batch is a mixture of cheap, dear and whole nets
         for first in range(0, len(wanted), BATCH_MODELS):

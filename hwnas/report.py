@@ -1,23 +1,29 @@
 """The report: all bundles of a workspace, and the front of accuracy against latency that they lie on."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hwnas.workspace import Workspace
+from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
+
+NEEDED = ("device", "budget_ms", "predicted_ms", "measured_ms", "interval_ms", "accuracy", "macs", "params")
 
 
 def read_bundles(place: Workspace) -> list[dict[str, Any]]:
     """The facts of every bundle, the smallest budget first; raises InvalidInputError if there is none."""
     bundles = []
-    for path in sorted(place.bundles.glob("*/bundle.json")):
+    for path in sorted(place.bundles.glob("[!.]*/bundle.json")):
         try:
             facts = json.loads(path.read_text("utf-8"))
+            if lacking := [key for key in NEEDED if key not in facts]:
+                raise ValueError(f"it has no {lacking[0]}")
             bundles.append({**facts, "bundle": str(path.parent)})
-        except (OSError, ValueError) as error:
-            raise InvalidInputError(f"{path} cannot be read: {error}") from error
+        except (OSError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"{path} cannot be read: {error}; specialise again, or remove it") from error
     if not bundles:
         raise InvalidInputError(f"{place.bundles} holds no bundle yet; make one with: hwnas specialize --latency …")
     return sorted(bundles, key=lambda facts: (facts["device"], facts["budget_ms"]))
@@ -48,5 +54,7 @@ def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
     axes.legend()
     axes.grid(alpha=0.3)
     path = place.root / "front.png"
-    figure.savefig(path, dpi=120)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=120, format="png")
+    write_atomically(path, drawn.getvalue())
     return path

@@ -17,11 +17,11 @@ class _Interrupted(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; every error becomes one line on stderr here, and only here."""
-    from hwnas.cli.commands import app
-
     warnings.showwarning = _one_line  # type: ignore[assignment]  # takes what it needs, ignores the rest
     handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
+        from hwnas.cli.commands import app
+
         app(list(arguments) if arguments is not None else None, prog_name="hwnas")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0

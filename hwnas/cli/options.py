@@ -16,6 +16,6 @@ Resolution = Annotated[
     str, typer.Option("--resolution", help="Image sizes, like 160,192,224; the space's own if none.")
 ]
 Data = Annotated[str, typer.Option("--data", help="The data set.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Where all randomness comes from.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Where all randomness comes from.")]
 Latencies = Annotated[str, typer.Option("--latency", help="The budget, like 80ms; several with commas between.")]
 NoAuto = Annotated[bool, typer.Option("--no-auto", help="Refuse to profile or train on the way.")]

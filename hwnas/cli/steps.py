@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwnas.cli.display import ProgressDisplay, say
-from hwnas.pricing import latency_model
+from hwnas.pricing import latency_model, profile_command
 from hwnas.profiling import ProfileSummary, profile
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
@@ -58,12 +58,11 @@ def run_profile(job: Job, plan: Plan) -> ProfileSummary:
 def ready_table(job: Job, *, auto: bool) -> LatencyTable:
     """The job's table with everything a latency model needs, profiled first where it is missing and `auto`."""
     if not auto and not job.table_path.exists():
-        raise InvalidInputError(
-            f"{job.device.name} was not profiled yet; measure with: hwnas profile --device {job.device.name} "
-            f"--space {job.space.name}"
-        )
+        command = profile_command(job.device.name, job.device.runtime, job.space)
+        raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
+    table = job.table()  # a damaged or foreign one is not mended by measuring
     try:
-        latency_model(job.table(), job.space)
+        latency_model(table, job.space)
     except InvalidInputError:
         if not auto:
             raise
@@ -81,7 +80,7 @@ def run_training(job: Job, plan: "TrainPlan", *, restart: bool) -> "TrainedSuper
     from hwnas.nets.supernet import Supernet
     from hwnas.training.datasets import open_dataset
     from hwnas.training.loop import train
-    from hwnas.training.weights import load_supernet, save_supernet
+    from hwnas.training.weights import save_supernet
 
     dataset = open_dataset(job.data, plan.seed)
     space = fitting_space(job, dataset.shape, len(dataset.classes))
@@ -91,7 +90,7 @@ def run_training(job: Job, plan: "TrainPlan", *, restart: bool) -> "TrainedSuper
         path.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
     if path.exists():
-        trained = load_supernet(path)
+        trained = _load(job, path)
         if trained.plan != asdict(plan):
             raise InvalidInputError(f"{path} was trained with other settings: give --restart to train it anew")
         return trained
@@ -100,13 +99,12 @@ def run_training(job: Job, plan: "TrainPlan", *, restart: bool) -> "TrainedSuper
         train(net, dataset, plan, checkpoint, report=display)
     save_supernet(net, path, data=job.data, plan=asdict(plan))
     checkpoint.unlink(missing_ok=True)
-    return load_supernet(path)
+    return _load(job, path)
 
 
 def ready_supernet(job: Job, *, auto: bool) -> "TrainedSupernet":
     """The job's trained supernet, trained first where it is missing and `auto`."""
     from hwnas.training.loop import TrainPlan
-    from hwnas.training.weights import load_supernet
 
     path = job.workspace.supernet(job.space.name, job.data)
     if not path.exists():
@@ -118,6 +116,12 @@ def ready_supernet(job: Job, *, auto: bool) -> "TrainedSupernet":
         plan = TrainPlan()
         say(f"there is no supernet of {job.space.name} yet: training {plan.steps} steps, some minutes on two cores")
         return run_training(job, plan, restart=False)
+    return _load(job, path)
+
+
+def _load(job: Job, path: Path) -> "TrainedSupernet":
+    from hwnas.training.weights import load_supernet
+
     trained = load_supernet(path)
     if trained.net.space.name != job.space.name:
         raise InvalidInputError(f"{path} holds a supernet of {trained.net.space.name}, not of {job.space.name}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,8 +43,8 @@ def write_bundle(
 ) -> dict[str, str]:
     """Write the model, labels.txt, predict.py and bundle.json; returns the SHA-256 of each file by name.
 
-    `shape` is an image's, (C, H, W), and `scaling` says in words what its values are. bundle.json, which holds
-    `facts` and the digests, comes last: a folder that has it is complete.
+    `shape` is an image's, (C, H, W), and `scaling` says in words what its values are. bundle.json holds `facts` and
+    the digests. The folder appears as a whole, in place of one from before.
     """
     script = PREDICT.format(shape=shape, input_shape=(1, *shape), scaling=scaling)
     contents = {
@@ -51,11 +52,16 @@ def write_bundle(
         "labels.txt": "\n".join(labels).encode(),
         "predict.py": script.encode(),
     }
-    if folder.exists():
-        shutil.rmtree(folder)
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     record = {**facts, "files": {name: {"sha256": digest} for name, digest in digests.items()}}
-    write_atomically(folder / "bundle.json", json.dumps(record, indent=2).encode() + b"\n")
+    contents["bundle.json"] = json.dumps(record, indent=2).encode() + b"\n"
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # a full disk leaves the bundle from before
+    try:
+        for name, content in contents.items():
+            write_atomically(beside / name, content)
+        if folder.exists():
+            shutil.rmtree(folder)
+        beside.replace(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return digests

@@ -11,6 +11,7 @@ from hwnas.nets.static import StaticNet
 from hwnas.training.datasets import Batch, Dataset, Split
 from hwnas.training.weights import TrainedSupernet
 from lut.storage import RecordLog
+from profilers.errors import InvalidInputError
 
 FORMAT, VERSION = "hwnas-evaluations", 1
 BATCH = 125
@@ -82,10 +83,14 @@ class SubnetEvaluator:
 
     def __init__(self, trained: TrainedSupernet, dataset: Dataset, log: Path) -> None:
         self.trained, self._dataset = trained, dataset
-        self._log = RecordLog.open(
-            log, {"format": FORMAT, "version": VERSION, "supernet": trained.sha256, "data": dataset.name}
-        )
-        self.known = {Arch.parse(record["arch"]): float(record["accuracy"]) for record in self._log.records}
+        header = {"format": FORMAT, "version": VERSION, "supernet": trained.sha256, "data": dataset.name}
+        self._log = RecordLog.open(log, header)
+        if self._log.header != header:
+            raise InvalidInputError(f"{log} is of another supernet or data set: remove it, and subnets are judged anew")
+        try:
+            self.known = {Arch.parse(record["arch"]): float(record["accuracy"]) for record in self._log.records}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(f"{log} is damaged ({error!r}): remove it, and subnets are judged anew") from error
         self._calibration = self._images("train", FIRST_CALIBRATION_BATCH, CALIBRATION_BATCHES)
         self._validation = self._images("validation", 0, VALIDATION_BATCHES)
 

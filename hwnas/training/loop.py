@@ -7,6 +7,7 @@ state is kept, and a resumed run sees what an unbroken one would have seen.
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def train(
     """Train `net` in place, keeping `checkpoint` no older than `every_s` seconds.
 
     Goes on from `checkpoint` if there is one; raises InvalidInputError if that is of another run, or if the loss
-    is no longer a number.
+    or the weights are no longer finite.
     """
     recipe, optimizer = open_recipe(plan.recipe), _optimizer(net, plan)
     identity = {"space": net.space.name, "data": dataset.name, "plan": asdict(plan)}
@@ -61,14 +62,15 @@ def train(
     net.train()
     for step in range(start, plan.steps):
         losses = _step(net, recipe, optimizer, dataset, plan, step)
-        if not math.isfinite(sum(losses.values())):
+        due = step + 1 == plan.steps or time.monotonic() - saved_at > every_s
+        # A finite loss can have gradients that are not: what is kept must be weights that training can go on from.
+        if not math.isfinite(sum(losses.values())) or (due and not _finite(net)):
             raise InvalidInputError(
-                f"the loss became {losses['largest']} at step {step}: train with a lower --lr than {plan.lr:g}; "
-                f"{checkpoint} still holds the last good weights"
+                f"training diverged at step {step + 1} (loss {_listed(losses)}): give --restart and a lower --lr "
+                f"than {plan.lr:g}; {checkpoint} is as it was before"
             )
-        note = ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items())
-        report("train", (step + 1) / plan.steps, f"step {step + 1} of {plan.steps}; loss {note}")
-        if time.monotonic() - saved_at > every_s or step + 1 == plan.steps:
+        report("train", (step + 1) / plan.steps, f"step {step + 1} of {plan.steps}; loss {_listed(losses)}")
+        if due:
             _save(net, optimizer, checkpoint, identity | {"step": step + 1})
             saved_at = time.monotonic()
     net.train(net_mode)
@@ -95,6 +97,14 @@ def _step(
     return dict(losses)
 
 
+def _listed(losses: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items())
+
+
+def _finite(net: nn.Module) -> bool:
+    return all(bool(tensor.isfinite().all()) for tensor in net.state_dict().values())
+
+
 def _optimizer(net: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
     # No decay on norms, biases and kernel transforms: decay would pull the transforms away from the identity.
     decayed = [p for p in net.parameters() if p.ndim == 4]
@@ -112,24 +122,26 @@ def _save(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path, state: d
 
 def _resume(net: nn.Module, optimizer: torch.optim.Optimizer, path: Path, identity: dict[str, Any]) -> int:
     tensors, state = read_tensors(path)
-    step = int(state.pop("step", 0))
+    step = state.pop("step", None)
     if state != identity:
         raise InvalidInputError(
             f"{path} is a checkpoint of another training run ({_described(state)}): finish that one with its own "
             "settings, or give --restart to drop it"
         )
-    values: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        if part == "optimizer":
-            index, _, key = rest.partition(".")
-            values.setdefault(int(index), {})[key] = tensor
-    groups = optimizer.state_dict()["param_groups"]
-    net.load_state_dict({name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")})
-    optimizer.load_state_dict({"state": values, "param_groups": groups})
-    return step
+    try:
+        net.load_state_dict({name.removeprefix("net."): t for name, t in tensors.items() if name.startswith("net.")})
+        values: dict[int, dict[str, Tensor]] = {}
+        for name in tensors.keys() - {f"net.{name}" for name in net.state_dict()}:
+            _, index, key = name.split(".")
+            values.setdefault(int(index), {})[key] = tensors[name]
+        optimizer.load_state_dict({"state": values, "param_groups": optimizer.state_dict()["param_groups"]})
+        return int(step)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(f"{path} is damaged ({reason}): give --restart to drop it") from error
 
 
 def _described(state: dict[str, Any]) -> str:
-    plan = state.get("plan", {})
-    return ", ".join(f"{key} {value}" for key, value in {**state, **plan}.items() if key != "plan")
+    plan = state.get("plan")
+    settings = {**state, **(plan if isinstance(plan, dict) else {})}
+    return ", ".join(f"{key} {value}" for key, value in settings.items() if key != "plan")

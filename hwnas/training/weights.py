@@ -38,6 +38,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
             header = json.loads((file.metadata() or {})["hwnas"])
+            if not isinstance(header, dict):
+                raise ValueError("its header is no record")
     except FileNotFoundError as error:
         raise InvalidInputError(f"{path} is not there") from error
     except (SafetensorError, OSError, KeyError, ValueError) as error:
@@ -66,7 +68,8 @@ def load_supernet(path: Path) -> TrainedSupernet:
         space = open_space(header["space"], resolutions=tuple(header["resolutions"]), classes=int(header["classes"]))
         net = Supernet(space)
         net.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+        data, plan = str(header["data"]), dict(header["plan"])
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"{path} does not fit its own header: {str(error).splitlines()[0]}") from error
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return TrainedSupernet(net.eval(), path, str(header["data"]), dict(header["plan"]), digest)
+    return TrainedSupernet(net.eval(), path, data, plan, digest)

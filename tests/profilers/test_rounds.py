@@ -83,16 +83,13 @@ def test_a_visit_says_what_the_model_took(lab: Lab) -> None:
 
 
 def test_a_visit_has_the_slower_of_the_sentinels_beside_it(lab: Lab) -> None:
-    busy_from = 20
-
     def sentinel() -> float:
-        return 0.1 if len(lab.ran) < busy_from else 0.13
+        return 0.13 if len(lab.ran) == 12 else 0.1
 
     sessions = {"a": lab.session("a", 5.0)}
     visits = [found.visits["a"] for found in shuffled_rounds(sessions, sentinel, ENDLESS, {}, np.random.default_rng(0))]
-    readings = [visit.sentinel_ms for visit in visits]
-    # Runs of `a`: 4 of the warm-up and 2 a visit; so the sentinel turns slow behind the 8th visit.
-    assert readings == [0.1] * 7 + [0.13] * 5
+    # `a` runs four times to warm up and twice a visit: the sentinel was slow between the fourth visit and the fifth.
+    assert [visit.sentinel_ms for visit in visits] == [0.1] * 3 + [0.13] * 2 + [0.1] * 7
 
 
 def test_short_models_run_several_times_a_visit_and_long_ones_once(lab: Lab) -> None:
@@ -129,7 +126,7 @@ def test_rounds_end_at_the_greatest_number(lab: Lab) -> None:
 
 
 def test_rounds_end_at_the_time_limit(lab: Lab) -> None:
-    plan = Plan(target_pct=1e-9, max_rounds=10**6, time_limit_s=1.0, warmup_runs=0)
+    plan = Plan(target_pct=1e-9, max_rounds=1000, time_limit_s=1.0, warmup_runs=0)
     started_s = lab.clock.now_s
     rounds = lab.rounds(plan, MODELS, noise=0.1)
     a_round_s = 2 * sum(MODELS.values()) * 1.1 / 1e3 + 16 * 0.1 / 1e3

@@ -31,7 +31,9 @@ class Evolution:
         if not len(self._parents):
             return self._proposals.fresh(self._space.sample(POPULATION, self._rng))
         children = [self._mutations(POPULATION // 2), self._crossovers(POPULATION // 2), self._exchanges()]
-        return self._proposals.fresh(np.concatenate(children))
+        found = self._proposals.fresh(np.concatenate(children))
+        # A tight budget leaves few architectures: the children of those few are soon known, others may not be.
+        return found if len(found) else self._proposals.fresh(self._space.sample(10 * POPULATION, self._rng))
 
     def tell(self, population: Population, accuracies: Floats) -> None:
         """Keep the best of all that was scored as parents."""

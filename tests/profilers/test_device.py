@@ -1,0 +1,138 @@
+"""Devices are what `devices.toml` says, and a mistake in it is named with its file."""
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from profilers.device import Device, Fingerprint, configured_devices, find_device, fingerprint
+from profilers.errors import InvalidInputError, UnknownNameError
+
+
+@pytest.fixture(autouse=True)
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's configuration folder: not there yet."""
+    folder = tmp_path / "config" / "hwnas"
+    monkeypatch.setattr(platformdirs, "user_config_path", folder.with_name)
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    return folder
+
+
+def write(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "devices.toml").write_text(text, encoding="utf-8")
+    return folder / "devices.toml"
+
+
+def test_this_machine_is_there_without_any_file(workspace: Path) -> None:
+    assert configured_devices(workspace) == {"host": Device(name="host")}
+    assert configured_devices(workspace / "not" / "there") == {"host": Device(name="host")}
+
+
+def test_a_file_sets_every_field(workspace: Path) -> None:
+    write(
+        workspace,
+        '[toy]\nconnect="local"\nruntime="fake"\nprecision="fp32"\nthreads=4\nbatch=8\ncpus=[0, 2]\n[plain]\n',
+    )
+    toy = Device(name="toy", connect="local", runtime="fake", precision="fp32", threads=4, batch=8, cpus=(0, 2))
+    assert configured_devices(workspace) == {"host": Device(name="host"), "toy": toy, "plain": Device(name="plain")}
+    assert {f.name for f in fields(Device)} == {
+        "name", "connect", "runtime", "precision", "threads", "batch", "cpus"
+    }, "a new key of devices.toml: set it above"  # fmt: skip
+
+
+def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace: Path, user_folder: Path) -> None:
+    write(user_folder, "[host]\nthreads=2\n[board]\nthreads=3\n[other]\nbatch=5\n")
+    write(workspace, "[board]\nbatch=4\n")
+    found = configured_devices(workspace)
+    assert found["host"].threads == 2 and found["other"].batch == 5
+    assert (found["board"].threads, found["board"].batch) == (1, 4)  # a section replaces a section
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[toy]\nthread=2\n", r"\[toy\] has an unknown key 'thread'; keys are .*threads"),
+        ('[toy]\nname="other"\n', "unknown key 'name'"),
+        ('[toy]\nthreads="2"\n', "threads must be of type int"),
+        ("[toy]\nthreads=2.0\n", "threads must be of type int"),
+        ("[toy]\nthreads=true\n", "threads must be of type int"),
+        ("[toy]\ncpus=1\n", "cpus must be of type list"),
+        ('[toy]\ncpus=["a", 1]\n', "cpus must be whole numbers"),
+        ("[toy]\ncpus=[-1]\n", "cpus must be whole numbers"),
+        ("[toy]\nthreads=0\n", "threads and batch are whole numbers from 1 on"),
+        ("[toy]\nbatch=-1\n", "threads and batch are whole numbers from 1 on"),
+        ('[toy]\nruntime="tensorflow"\n', "unknown runtime 'tensorflow': there is .*onnxruntime"),
+        ('[toy]\nprecision="fp8"\n', "unknown precision 'fp8': there is fp32"),
+        ('[toy]\nconnect="telepathy"\n', "unknown connection 'telepathy': there is .*local"),
+        ("toy = 1\n", r"'toy' must be a section \[toy\]"),
+        ("[toy\n", "cannot be read"),
+        ("[toy]\n[toy]\n", "cannot be read"),
+    ],
+)
+def test_a_mistake_in_a_file_is_refused_naming_file_and_mistake(workspace: Path, text: str, complaint: str) -> None:
+    path = write(workspace, "[fine]\n" + text if text.startswith("[") else text)
+    with pytest.raises(InvalidInputError, match=complaint) as refused:
+        configured_devices(workspace)
+    assert str(path) in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_no_text_is_refused_by_name(workspace: Path) -> None:
+    (workspace / "devices.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInputError, match=r"devices\.toml cannot be read"):
+        configured_devices(workspace)
+    (workspace / "devices.toml").unlink()
+    (workspace / "devices.toml").mkdir()
+    with pytest.raises(InvalidInputError, match=r"devices\.toml cannot be read"):
+        configured_devices(workspace)
+
+
+def test_an_unknown_device_is_refused_with_those_there_are(workspace: Path) -> None:
+    write(workspace, "[pixel]\n")
+    with pytest.raises(UnknownNameError, match="unknown device 'pixle': there is host, pixel") as refused:
+        find_device("pixle", workspace)
+    assert refused.value.exit_code == 3
+
+
+def test_another_runtime_may_be_asked_for(workspace: Path) -> None:
+    write(workspace, "[pixel]\nthreads=2\n")
+    assert find_device("pixel", workspace) == Device(name="pixel", threads=2)
+    assert find_device("pixel", workspace, "fake") == Device(name="pixel", threads=2, runtime="fake")
+    with pytest.raises(UnknownNameError, match="unknown runtime"):
+        find_device("pixel", workspace, "abacus")
+
+
+def test_settings_that_change_costs_change_the_file_name_and_the_fingerprint() -> None:
+    toy = Device(name="toy", runtime="fake")
+    others = [
+        replace(toy, runtime="onnxruntime"),
+        replace(toy, threads=2),
+        replace(toy, batch=2),
+    ]
+    assert len({toy.slug, *(other.slug for other in others)}) == 4
+    assert replace(toy, name="other").slug != toy.slug
+    for other, field in zip(others, ["runtime", "threads", "batch"], strict=True):
+        told_apart = fingerprint(toy).differences(fingerprint(other))
+        assert any(difference.startswith(f"{field} ") for difference in told_apart)
+
+
+def test_differences_are_told_in_words_and_none_between_equals() -> None:
+    mine = Fingerprint(
+        machine="a",
+        cores=os.cpu_count() or 1,
+        runtime="fake",
+        runtime_version="1",
+        precision="fp32",
+        threads=1,
+        batch=1,
+    )
+    assert mine.differences(replace(mine)) == []
+    assert mine.differences(replace(mine, machine="b", threads=2)) == ["machine 'a' against 'b'", "threads 1 against 2"]
