@@ -78,20 +78,23 @@ class RecordLog:
         self.records.append(record)
 
     @contextmanager
-    def writing(self) -> Iterator[Self]:
-        """Hold the right to append; raises InvalidInputError at once if another process has it.
+    def writing(self, wait_s: float = 0.0) -> Iterator[Self]:
+        """Hold the right to append; raises InvalidInputError if another process still has it after `wait_s`.
 
         What other processes appended since the log was read is taken in first.
         """
         try:
-            with self._lock.acquire(blocking=False):
-                now = self.read(self.path, self.header["format"], self.header["version"])
-                self.records[:], self._size = now.records, now._size
-                yield self
+            held = self._lock.acquire(timeout=wait_s)
         except filelock.Timeout as error:
             raise InvalidInputError(
                 f"{self.path} is being written by another hwnas process: wait for it to end, or stop it"
             ) from error
+        except OSError as error:
+            raise InvalidInputError(f"{self.path} cannot be written: {error.strerror}") from error
+        with held:
+            now = self.read(self.path, self.header["format"], self.header["version"])
+            self.records[:], self._size = now.records, now._size
+            yield self
 
 
 def write_atomically(path: Path, content: bytes) -> None:

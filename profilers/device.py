@@ -54,6 +54,7 @@ class Fingerprint:
     precision: str
     threads: int
     batch: int
+    cpus: str = ""  # as devices.toml asks for them: big and little cores are different devices
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """What tells two fingerprints apart, in words; empty where they are equal."""
@@ -71,6 +72,7 @@ def fingerprint(device: Device) -> Fingerprint:
         precision=device.precision,
         threads=device.threads,
         batch=device.batch,
+        cpus=",".join(map(str, device.cpus)),
     )
 
 

@@ -72,11 +72,14 @@ def undisturbed(visits: Sequence[Visit], calm_ms: float) -> "Measurement":
     20 ms or for seconds: medians over such a mixture of two speeds settle on neither. So only calm visits count;
     on a shared machine that was calm a third of the time, this took intervals from ±4.3 % to ±0.2 %. Where too
     few visits were calm, the calmest quarter is scaled by the sentinel, and the interval says what that is worth.
+    Calm visits are not scaled: their median is what the clock showed.
     """
     ordered = sorted(visits, key=lambda visit: visit.sentinel_ms)
     calm = sum(visit.sentinel_ms <= CALM_TOLERANCE * calm_ms for visit in ordered)
-    kept = ordered[: calm if calm >= LEAST_CALM else max(LEAST_CALM, len(ordered) // 4)]
-    return Measurement(tuple(visit.ms * calm_ms / visit.sentinel_ms for visit in kept))
+    if calm >= LEAST_CALM:
+        return Measurement(tuple(visit.ms for visit in ordered[:calm]))
+    calmest = ordered[: max(LEAST_CALM, len(ordered) // 4)]
+    return Measurement(tuple(visit.ms * calm_ms / visit.sentinel_ms for visit in calmest))
 
 
 @dataclass(frozen=True)

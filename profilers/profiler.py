@@ -96,9 +96,17 @@ class LocalProfiler(Profiler):
                 f"{name} is a {model.format} file; runtime {self.device.runtime} takes {self.format}"
             )
         try:
-            return self._backend.load(model.content, self.device)
+            run = self._backend.load(model.content, self.device)
         except DeviceError as error:
             raise DeviceError(f"{name}: {error}") from error
+
+        def named() -> float:
+            try:
+                return run()
+            except Exception as error:  # runtimes' exceptions share no base
+                raise DeviceError(f"{name} failed while it ran: {error}") from error
+
+        return named
 
 
 def sentinel_graph(batch: int) -> Graph:
@@ -125,8 +133,8 @@ def _undisturbed(device: Device) -> Iterator[None]:
     pins = hasattr(os, "sched_setaffinity")
     before = os.sched_getaffinity(0) if pins else set()
     cpus = set(device.cpus) or set(sorted(before)[-device.threads :])
-    if pins and not cpus <= set(range(os.cpu_count() or 1)):
-        raise InvalidInputError(f"device {device.name!r}: there are no CPUs {sorted(cpus)} here")
+    if pins and not cpus <= before:
+        raise InvalidInputError(f"device {device.name!r}: CPUs {sorted(cpus - before)} are not there, or not allowed")
     collected = gc.isenabled()
     try:
         if pins:
@@ -138,3 +146,4 @@ def _undisturbed(device: Device) -> Iterator[None]:
             os.sched_setaffinity(0, before)
         if collected:
             gc.enable()
+

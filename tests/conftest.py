@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Before torch is imported anywhere, here or in a subprocess: threads that wait actively for each other take minutes
+# over what takes seconds as soon as a neighbour uses one of the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

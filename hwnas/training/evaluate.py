@@ -98,7 +98,8 @@ class SubnetEvaluator:
         """Accuracy of a subnet on validation images, from the log if it is there."""
         if arch not in self.known:
             found = accuracy(self.subnet(arch), self._validation)
-            self._log.append({"arch": str(arch), "accuracy": found})
+            with self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet
+                self._log.append({"arch": str(arch), "accuracy": found})
             self.known[arch] = found
         return self.known[arch]
 

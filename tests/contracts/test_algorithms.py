@@ -138,7 +138,7 @@ def test_a_search_ends_when_there_is_nothing_left_to_propose(name):
 
 
 @each_algorithm
-def test_a_search_ends_where_no_architecture_is_better_than_another(name, monkeypatch):
+def test_a_search_ends_where_no_architecture_is_better_than_another(name):
     asked = []
 
     def flat(population):
@@ -167,7 +167,7 @@ def test_evolution_finds_what_exhaustive_search_finds(share, seed):
     assert search(SMALL, constraint, score, np.random.default_rng(seed)).scores[0] == best
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])  # below, so few are feasible that both find them all
 @pytest.mark.parametrize("seed", range(3))
 def test_evolution_beats_random_search_with_as_many_evaluations(share, seed):
     score, constraint = random_costs(DIGITS, 100 + seed), budget(DIGITS, random_costs(DIGITS, seed), share)

@@ -108,11 +108,15 @@ def test_without_a_calm_visit_the_calmest_are_scaled_by_the_sentinel(visits: int
 
 
 @given(st.lists(st.builds(Visit, times, times), min_size=1, max_size=40), times)
-def test_whatever_the_visits_every_sample_is_one_of_them_scaled_to_the_calm_speed(
+def test_calm_visits_count_as_the_clock_had_them_and_others_only_where_they_lack(
     visits: list[Visit], calm_ms: float
 ) -> None:
     found = undisturbed(visits, calm_ms)
-    assert set(found.samples_ms) <= {visit.ms * calm_ms / visit.sentinel_ms for visit in visits}
-    assert len(found.samples_ms) >= min(8, len(visits))
-    calmest = min(visits, key=lambda visit: visit.sentinel_ms)
-    assert calmest.ms * calm_ms / calmest.sentinel_ms in found.samples_ms
+    calm = [visit for visit in visits if visit.sentinel_ms <= 1.03 * calm_ms]
+    if len(calm) >= 8:
+        assert sorted(found.samples_ms) == sorted(visit.ms for visit in calm)
+    else:
+        assert set(found.samples_ms) <= {visit.ms * calm_ms / visit.sentinel_ms for visit in visits}
+        assert len(found.samples_ms) >= min(8, len(visits))
+        calmest = min(visits, key=lambda visit: visit.sentinel_ms)
+        assert calmest.ms * calm_ms / calmest.sentinel_ms in found.samples_ms

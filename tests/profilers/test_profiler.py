@@ -137,7 +137,7 @@ def test_an_error_in_a_run_leaves_the_process_as_it_was(
 @pins_threads
 def test_cpus_that_are_not_there_are_refused() -> None:
     device = Device(name="toy", runtime="fake", cpus=(0, 100_000))
-    with open_profiler(device) as profiler, pytest.raises(InvalidInputError, match=r"no CPUs .*100000.* here"):
+    with open_profiler(device) as profiler, pytest.raises(InvalidInputError, match=r"CPUs .*100000.* not there"):
         list(profiler.measure(MODELS, PLAN))
 
 

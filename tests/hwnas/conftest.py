@@ -1,0 +1,107 @@
+"""The command line in this process, and a workspace in which a fake device is profiled and a supernet is trained."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwnas.cli import main
+from hwnas.pricing import LatencyModel, latency_model
+from hwnas.spaces import open_space
+from lut.table import LatencyTable
+
+TABLE = Path("tables", "host-fake-fp32-t1-b1.jsonl")
+SUPERNET = Path("supernets", "digits-digit-pairs", "supernet.safetensors")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command ended with and printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def refusal(self) -> str:
+        """The one line on stderr that says what was wrong."""
+        (line,) = self.err.splitlines()
+        assert line.startswith("hwnas: ") and not self.out, self
+        return line
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def hwnas(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run(*arguments: str | Path) -> Outcome:
+        capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def few_images() -> Iterator[None]:
+    """Subnets judged and measured as always, on less."""
+    from hwnas import specialize
+    from hwnas.training import evaluate
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CALIBRATION_BATCHES", "VALIDATION_BATCHES", "TEST_BATCHES"):
+            patch.setattr(evaluate, name, 1)
+        patch.setattr(evaluate, "BATCH", 16)
+        patch.setattr(specialize, "EVALUATED_SUBNETS", 24)
+        patch.setattr(specialize, "FINALISTS", 2)
+        patch.setattr(specialize, "FINAL_PLAN", replace(specialize.FINAL_PLAN, pace_s=0.0))
+        yield
+
+
+@pytest.fixture(scope="session")
+def prepared(few_images: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a table and a supernet, which no test writes to."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+        assert main(["profile", "--runtime", "fake", "--workspace", str(folder), "--json"]) == 0
+        assert main(["train", "--steps", "2", "--batch", "8", "--workspace", str(folder), "--json"]) == 0
+    return folder
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that the person who runs the tests has configured."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("HWNAS_WORKSPACE", raising=False)
+
+
+@pytest.fixture
+def workspace(prepared: Path, tmp_path: Path, no_settings: None) -> Path:
+    """A copy of the prepared workspace."""
+    return Path(shutil.copytree(prepared, tmp_path / "workspace"))
+
+
+@pytest.fixture
+def table(workspace: Path) -> Path:
+    return workspace / TABLE
+
+
+@pytest.fixture
+def supernet(workspace: Path) -> Path:
+    return workspace / SUPERNET
+
+
+@pytest.fixture
+def model(prepared: Path) -> LatencyModel:
+    """What the prepared table says of the space `digits`."""
+    return latency_model(LatencyTable.read(prepared / TABLE), open_space("digits"))
