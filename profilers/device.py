@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,6 +14,7 @@ from profilers import backends
 from profilers.errors import InvalidInputError, UnknownNameError
 
 PRECISIONS = ("fp32",)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # names become parts of file names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,8 @@ class Device:
     cpus: tuple[int, ...] = field(default=())  # pinned to these; none given: the last ones allowed
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidInputError(f"{self.name!r} is no device name: use letters, digits, '.', '_' and '-'")
         if self.runtime not in backends.names():
             raise UnknownNameError("runtime", self.runtime, backends.names())
         if self.precision not in PRECISIONS:

@@ -146,4 +146,3 @@ def _undisturbed(device: Device) -> Iterator[None]:
             os.sched_setaffinity(0, before)
         if collected:
             gc.enable()
-

@@ -17,6 +17,7 @@ class _Interrupted(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; every error becomes one line on stderr here, and only here."""
+    show = warnings.showwarning
     warnings.showwarning = _one_line  # type: ignore[assignment]  # takes what it needs, ignores the rest
     handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        warnings.showwarning = show
     return 0
 
 

@@ -125,6 +125,8 @@ def _load(job: Job, path: Path) -> "TrainedSupernet":
     trained = load_supernet(path)
     if trained.net.space.name != job.space.name:
         raise InvalidInputError(f"{path} holds a supernet of {trained.net.space.name}, not of {job.space.name}")
+    if trained.data != job.data:
+        raise InvalidInputError(f"{path} was trained on {trained.data}, not on {job.data}")
     return trained
 
 

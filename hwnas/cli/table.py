@@ -1,11 +1,14 @@
 """`hwnas table`: look into latency tables, check them, compare them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hwnas.cli.options import DeviceName, Json, Resolution, Runtime, SpaceName, WorkspaceFolder
+
+if TYPE_CHECKING:
+    from lut.table import LatencyTable
 
 app = typer.Typer(help="Look into latency tables, check them, compare them.", no_args_is_help=True)
 
@@ -21,11 +24,8 @@ def show(
 ) -> None:
     """Show a device's table: every entry with its interval."""
     from hwnas.cli.display import show_json, show_table
-    from hwnas.workspace import Workspace
-    from lut.table import LatencyTable
-    from profilers.device import find_device
 
-    table = LatencyTable.read(Workspace(workspace).table(find_device(device, workspace, runtime)))
+    table = _table(workspace, device, runtime)
     entries = sorted(table.measured(), key=lambda entry: entry[0])
     if as_json:
         show_json([
@@ -53,9 +53,10 @@ def import_(
     from hwnas.workspace import Workspace
     from lut.importers import read_published
     from lut.table import LatencyTable, published_fingerprint
+    from profilers.device import Device
     from profilers.errors import InvalidInputError
 
-    path = Workspace(workspace).imported(device)
+    path = Workspace(workspace).imported(Device(name=device).name)
     if path.exists():
         raise InvalidInputError(f"{path} is there already: choose another --device, or move it away")
     found = [(entry, file) for file in files for entry in read_published(format, [file])]
@@ -82,12 +83,9 @@ def check(
     from hwnas.cli.values import resolutions
     from hwnas.pricing import latency_model
     from hwnas.spaces import open_space
-    from hwnas.workspace import Workspace
-    from lut.table import LatencyTable
-    from profilers.device import find_device
     from profilers.measurement import PLANS
 
-    table = LatencyTable.read(Workspace(workspace).table(find_device(device, workspace, runtime)))
+    table = _table(workspace, device, runtime)
     wanted = open_space(space, resolutions=resolutions(resolution))
     missing = [block.key for block in table.missing(wanted.vocabulary)]
     present = [block.key for block in wanted.vocabulary if block.key not in missing]
@@ -123,3 +121,19 @@ def diff(
     show_table(
         "second against first, relative to the typical block", ["entry", first.stem, second.stem, "ratio"], shown
     )
+
+
+def _table(workspace: Path, device: str, runtime: str | None) -> "LatencyTable":
+    """The table of a device, measured here or imported."""
+    from hwnas.workspace import Workspace
+    from lut.table import LatencyTable
+    from profilers.device import find_device
+    from profilers.errors import InvalidInputError
+
+    place = Workspace(workspace)
+    if (published := place.imported(device)).exists():
+        return LatencyTable.read(published)
+    path = place.table(find_device(device, workspace, runtime))
+    if not path.exists():
+        raise InvalidInputError(f"{path} is not there: {device} was not profiled yet, see hwnas profile --help")
+    return LatencyTable.read(path)

@@ -53,7 +53,7 @@ def write_bundle(
         "predict.py": script.encode(),
     }
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    record = {**facts, "files": {name: {"sha256": digest} for name, digest in digests.items()}}
+    record = {**facts, "files": digests}
     contents["bundle.json"] = json.dumps(record, indent=2).encode() + b"\n"
     beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # a full disk leaves the bundle from before
     try:

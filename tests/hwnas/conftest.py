@@ -105,3 +105,14 @@ def supernet(workspace: Path) -> Path:
 def model(prepared: Path) -> LatencyModel:
     """What the prepared table says of the space `digits`."""
     return latency_model(LatencyTable.read(prepared / TABLE), open_space("digits"))
+
+
+@pytest.fixture
+def files() -> Callable[[Path], dict[str, bytes]]:
+    """The content of every file in a folder; lock files are nobody's data."""
+
+    def contents(folder: Path) -> dict[str, bytes]:
+        found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix != ".lock")
+        return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+    return contents

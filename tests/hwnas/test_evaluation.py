@@ -136,6 +136,10 @@ def test_the_log_survives_a_torn_line(supernet, judged):
     judged.clear()
     with pytest.warns(TornRecordWarning):
         worker = evaluator(supernet)
+    assert len(worker.known) == len(ARCHS) - 1
+    torn = next(arch for arch in ARCHS if arch not in worker.known)
+    with pytest.warns(TornRecordWarning):
+        worker.validation_accuracy(torn)
     assert [worker.validation_accuracy(arch) for arch in ARCHS] == first and len(judged) == 1
     assert [evaluator(supernet).known[arch] for arch in ARCHS] == first  # without a warning: the line is whole again
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hwnas.training.weights import read_tensors
 from profilers.errors import InvalidInputError, UnknownNameError
 
 SPACE = open_space("digits@0.1", resolutions=(8,), classes=5)
+OTHER = open_space("digits@0.2", resolutions=(8,), classes=5)
 PLAN = TrainPlan(steps=6, batch=4, lr=0.1, warmup_steps=2)
 
 
@@ -122,8 +124,7 @@ def test_a_checkpoint_of_another_space_or_data_set_is_refused(tmp_path):
     with pytest.raises(InvalidInputError, match=r"another training run .*blobs"):
         run(tmp_path / "c", data=Blobs(name="others"))
     with pytest.raises(InvalidInputError, match=r"another training run .*digits@0\.1"):
-        other = open_space("digits@0.2", resolutions=(8,), classes=5)
-        train(Supernet(other), Blobs(), PLAN, tmp_path / "c")
+        train(Supernet(OTHER), Blobs(), PLAN, tmp_path / "c")
 
 
 def rewritten(content, header=None, drop=None):
@@ -132,28 +133,29 @@ def rewritten(content, header=None, drop=None):
     return save(tensors, {"hwnas": json.dumps(header)} if header is not None else None)
 
 
-DAMAGES = {
-    "empty": lambda content, header: b"",
-    "noise": lambda content, header: bytes(range(256)) * 40,
-    "cut in the header": lambda content, header: content[:50],
-    "cut in the weights": lambda content, header: content[:-1],
-    "cut in the middle": lambda content, header: content[: len(content) // 2],
-    "foreign": lambda content, header: rewritten(content),
-    "a list for a header": lambda content, header: rewritten(content, [1]),
-    "tensors missing": lambda content, header: rewritten(content, header, drop="classifier"),
-    "tensors of no net": lambda content, header: save(load(content) | {"x": torch.ones(1)}, {"hwnas": json.dumps(header)}),
-}  # fmt: skip
+def damaged(content, header):
+    """Files that are no checkpoint of this run, by what is wrong with them."""
+    return {
+        "empty": b"",
+        "noise": bytes(range(256)) * 40,
+        "cut in the header": content[:50],
+        "cut in the middle": content[: len(content) // 2],
+        "cut in the weights": content[:-1],
+        "foreign": rewritten(content),
+        "a list for a header": rewritten(content, [1]),
+        "tensors missing": rewritten(content, header, drop="classifier"),
+        "tensors of no net": save(load(content) | {"x": torch.ones(1)}, {"hwnas": json.dumps(header)}),
+    }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path, damage):
+def test_a_damaged_checkpoint_is_refused_and_kept(tmp_path):
     path = tmp_path / "c"
     run(path)
-    content = DAMAGES[damage](path.read_bytes(), read_tensors(path)[1])
-    path.write_bytes(content)
-    with pytest.raises(InvalidInputError, match=str(path)):
-        run(path)
-    assert path.read_bytes() == content
+    for what, content in damaged(path.read_bytes(), read_tensors(path)[1]).items():
+        path.write_bytes(content)
+        with pytest.raises(InvalidInputError, match=str(path)):
+            run(path)
+        assert path.read_bytes() == content, what
 
 
 def test_a_checkpoint_that_does_not_say_its_step_is_refused(tmp_path):
@@ -171,7 +173,7 @@ class Diverging:
     def __init__(self, loss, gradient):
         self.calls, self.loss, self.gradient = 0, loss, gradient
 
-    def backward(self, net, images, labels, progress, rng):
+    def backward(self, net, *_):
         self.calls += 1
         bad = self.calls > 3
         for parameter in net.parameters():
@@ -181,7 +183,7 @@ class Diverging:
 
 @pytest.mark.parametrize(("loss", "gradient"), [(float("nan"), 0.01), (float("inf"), 0.01), (1.0, float("inf"))])
 def test_a_diverged_run_stops_and_keeps_the_weights_from_before(tmp_path, monkeypatch, loss, gradient):
-    monkeypatch.setattr(loop, "open_recipe", lambda name: Diverging(loss, gradient))
+    monkeypatch.setattr(loop, "open_recipe", lambda _: Diverging(loss, gradient))
     with pytest.raises(InvalidInputError, match=r"diverged at step 4 .*--restart and a lower --lr than 0\.1"):
         run(tmp_path / "c")
     tensors, header = read_tensors(tmp_path / "c")
@@ -208,7 +210,7 @@ def test_the_learning_rate_rises_in_a_line_and_falls_to_nothing(steps, warmup):
     rising, falling = rates[:warmup], rates[warmup:]
     assert rising == pytest.approx([0.7 * (step + 1) / warmup for step in range(len(rising))])
     assert all(0 < rate <= 0.7 for rate in rates)
-    assert all(a > b for a, b in zip(falling, falling[1:], strict=False))
+    assert all(a > b for a, b in pairwise(falling))
     if falling:
         assert falling[0] == pytest.approx(0.7)
         assert learning_rate(plan, steps) == pytest.approx(0, abs=1e-12)

@@ -136,3 +136,9 @@ def test_differences_are_told_in_words_and_none_between_equals() -> None:
     )
     assert mine.differences(replace(mine)) == []
     assert mine.differences(replace(mine, machine="b", threads=2)) == ["machine 'a' against 'b'", "threads 1 against 2"]
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "a b", ".hidden", "$(id)", "a;b"])
+def test_a_name_that_could_not_be_a_file_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidInputError, match="no device name"):
+        Device(name=name)

@@ -1,0 +1,136 @@
+"""What cannot be done is said in one line on stderr: what happened, why, what to do; and nothing is spoilt."""
+
+import signal
+import sys
+import warnings
+
+import pytest
+
+from hwnas.arch import Arch
+from hwnas.cli import main
+from hwnas.spaces import open_space
+from profilers import errors
+
+DIGITS = open_space("digits")
+FAKE = ("--runtime", "fake")
+
+pytestmark = pytest.mark.usefixtures("few_images", "no_settings")
+
+
+@pytest.mark.parametrize("command", ["profile", "search", "specialize", "table show", "table check"])
+def test_an_unknown_device_is_answered_with_those_there_are(hwnas, tmp_path, command, files):
+    budget = ("--latency", "1ms") if command in ("search", "specialize") else ()
+    done = hwnas(*command.split(), "--device", "toaster", *budget, "--workspace", tmp_path)
+    assert done.code == 3 and "unknown device 'toaster': there is host" in done.refusal
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("profile", "--space", "nasnet"), "unknown space 'nasnet': there is digits, ofa-mbv3"),
+        (("profile", "--space", "digits@wide"), "the width behind @"),
+        (("profile", "--runtime", "toaster"), "unknown runtime 'toaster': there is fake, "),
+        (("profile", "--resolution", "big"), "no list of resolutions"),
+        (("profile", "--resolution", "7"), "from 8 to 4096"),
+        (("train", "--data", "imagenet"), "unknown data set 'imagenet': there is digit-pairs"),
+        (("train", "--recipe", "toast"), "unknown recipe 'toast': there is sandwich"),
+        (("train", "--space", "ofa-mbv3"), "images of 1x40x40"),
+        (("search", "--latency", "1ms", "--space", "nasnet"), "unknown space 'nasnet': there is digits, ofa-mbv3"),
+        (("table", "diff", "nowhere.jsonl", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
+        (("report",), "hwnas specialize --latency"),
+        (("table", "show"), "host was not profiled yet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_names_and_values_that_mean_nothing_are_refused(hwnas, tmp_path, arguments, message, files):
+    done = hwnas(*arguments) if "diff" in arguments else hwnas(*arguments, "--workspace", tmp_path)
+    assert done.code == 3 and message in done.refusal
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "latency", ["80", "0ms", "-1ms", "nanms", "nan", "", " ", "inf", "infms", "1e3ms", "ms", "1 ms", "80ms,", "1ms;2ms",
+                "0.0s", "80MS", "1ns", "٣ms", "9" * 400 + "s", "1ms\n2"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["search", "specialize"])
+def test_a_budget_that_is_no_latency_is_refused(hwnas, tmp_path, command, latency, files):
+    done = hwnas(command, "--latency", latency, *FAKE, "--workspace", tmp_path)
+    assert done.code == 3 and "is no latency: give a number above 0 with a unit" in done.refusal
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("bogus",), ("specialize",), ("train", "--steps", "0"), ("train", "--steps", "many"), ("train", "--batch", "1"),
+        ("train", "--lr", "0"), ("train", "--seed", "-1"), ("train", "--seed", str(2**64)), ("profile", "--wide"),
+        ("profile", "--quick", "--careful"), ("export",), ("table", "diff", "one"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_ends_with_code_2(hwnas, tmp_path, monkeypatch, arguments, files):
+    monkeypatch.chdir(tmp_path)
+    done = hwnas(*arguments)
+    assert done.code == 2 and "Usage: hwnas" in done.err and "Traceback" not in done.err and not done.out
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arch", ["", "digits", "digits:1-2", str(Arch("elsewhere", DIGITS.smallest.values)), "digits:x"]
+)
+def test_an_architecture_of_elsewhere_is_not_exported(hwnas, workspace, tmp_path, arch):
+    done = hwnas("export", "--arch", arch, "--output", tmp_path / "net.onnx", "--workspace", workspace)
+    assert done.code == 3 and done.refusal
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_a_format_that_nothing_writes_is_answered_with_those_there_are(hwnas, workspace, tmp_path):
+    done = hwnas("export", "--arch", DIGITS.smallest, "--output", tmp_path / "net.caffe", "--workspace", workspace)
+    assert done.code == 3 and "unknown format 'caffe': there is onnx" in done.refusal
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"3", b"\xff", b'{"device": "host"}'])
+def test_a_damaged_bundle_is_named(hwnas, tmp_path, content):
+    (tmp_path / "bundles" / "one").mkdir(parents=True)
+    (tmp_path / "bundles" / "one" / "bundle.json").write_bytes(content)
+    done = hwnas("report", "--workspace", tmp_path)
+    assert done.code == 3 and "bundle.json cannot be read" in done.refusal
+
+
+def test_a_runtime_that_is_not_installed_is_a_matter_of_the_device(hwnas, tmp_path, monkeypatch, files):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    done = hwnas("profile", "--runtime", "onnxruntime", "--workspace", tmp_path)
+    assert done.code == 4 and "onnxruntime is not installed" in done.refusal
+    assert not files(tmp_path)
+
+
+def test_devices_that_cannot_be_read_are_named(hwnas, tmp_path):
+    (tmp_path / "devices.toml").write_text("[toy\n")
+    done = hwnas("devices", "--workspace", tmp_path)
+    assert done.code == 3 and "devices.toml cannot be read" in done.refusal
+
+
+def test_a_workspace_that_is_a_file_is_refused(hwnas, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for command in (("profile", *FAKE), ("train", "--steps", "1", "--batch", "2"), ("report",)):
+        done = hwnas(*command, "--workspace", tmp_path / "file")
+        assert done.code == 3 and "Traceback" not in done.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_every_error_has_its_documented_exit_code():
+    of_ours = (e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.HwnasError))
+    assert {error.__name__: error.exit_code for error in of_ours} == {
+        "HwnasError": 1, "InvalidInputError": 3, "UnknownNameError": 3, "DeviceError": 4, "UntrustedError": 5,
+        "InfeasibleError": 6,
+    }  # fmt: skip
+
+
+def test_main_gives_signals_and_warnings_back(tmp_path):
+    def state():
+        return [*map(signal.getsignal, (signal.SIGINT, signal.SIGTERM)), warnings.showwarning]
+
+    before = state()
+    assert main(["report", "--workspace", str(tmp_path)]) == 3
+    assert state() == before
