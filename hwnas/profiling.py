@@ -63,7 +63,7 @@ def _measure(
 ) -> None:
     files = {name: write(graph(), profiler.format) for name, graph in graphs.items()}
     earlier = {name: table.visits[name] for name in files if name in table.visits}
-    for done, found in enumerate(profiler.measure(files, plan, earlier), 1):
+    for done, found in enumerate(profiler.measure(files, plan, earlier, table.calm_ms), 1):
         table.add_round(found)
         # All models converge at about the same time, near the end: rounds tell the remaining time better.
         report("profile", done / plan.max_rounds, f"{len(found.pending)} of {len(files)} intervals still wide")

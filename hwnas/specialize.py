@@ -30,8 +30,9 @@ EVALUATED_SUBNETS = 100  # for the accuracy predictor
 FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
 ATTEMPTS = 5
 PARITY_IMAGES = 32
-FINAL_PLAN = Plan(target_pct=1.0, min_samples=40, max_rounds=300, time_limit_s=30.0, pace_s=0.05)
-"""How a finished net is measured: about as long as it takes to see the device in its usual moods."""
+FINAL_PLAN = Plan(target_pct=0.5, min_samples=60, max_rounds=2000, time_limit_s=30.0, pace_s=0.01)
+"""How a finished net is measured: at least a second, and on a busy device long enough to see it calm."""
+ROUNDS_PER_REPORT = 25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,11 +186,12 @@ class Specialiser:
         name, visits = net_name(arch), list[Visit]()
         with self.table.writing():
             self.table.add_net(name, self.space.layers(arch).values())
-            for found in self.profiler.measure({name: model}, FINAL_PLAN):
+            for found in self.profiler.measure({name: model}, FINAL_PLAN, calm_ms=self.table.calm_ms):
                 self.table.add_round(found)
                 visits.append(found.visits[name])
-                done = len(visits) / FINAL_PLAN.max_rounds
-                self.report("measure", done, str(undisturbed(visits, self.table.calm_ms)))
+                if len(visits) % ROUNDS_PER_REPORT == 0:
+                    measurement = undisturbed(visits, self.table.calm_ms)
+                    self.report("measure", len(visits) / FINAL_PLAN.max_rounds, str(measurement))
         measurement = undisturbed(visits, self.table.calm_ms)
         self.report("measure", 1.0, str(measurement))
         return measurement, float(np.median([visit.ms for visit in visits]))

@@ -108,7 +108,9 @@ class LatencyTable:
 
     @cached_property
     def calm_ms(self) -> float:
-        """What the sentinel takes on the undisturbed device: the speed that the table speaks of."""
+        """What the sentinel takes on the undisturbed device: the speed that the table speaks of; infinite if empty."""
+        if not self.visits:
+            return math.inf
         return calm_sentinel_ms(visit for visits in self.visits.values() for visit in visits)
 
     def measured(self) -> Iterator[tuple[str, Measurement]]:

@@ -11,7 +11,7 @@ Words, used the same everywhere:
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from profilers.errors import UnknownNameError
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
+SHARED_DRAWS = 512  # samples up to which one table of random draws serves all intervals
 CALM_PERCENTILE = 5.0
 CALM_TOLERANCE = 1.03  # the sentinel's own jitter on an undisturbed CPU is below 1 %
 LEAST_CALM = 8
@@ -121,7 +122,13 @@ class Measurement:
         return f"{self.median_ms:.4g} ms [{low:.4g}, {high:.4g}] over {len(self.samples_ms)} samples"
 
 
-@lru_cache(maxsize=512)
 def _resamples(n: int) -> NDArray[np.intp]:
     # Fixed seed: the interval is a function of the samples alone, the same wherever it is computed.
-    return np.random.default_rng(n).integers(n, size=(RESAMPLES, n))
+    if n > SHARED_DRAWS:
+        return np.random.default_rng(n).integers(n, size=(RESAMPLES, n))
+    return np.asarray(_draws()[:, :n] * n, np.intp)
+
+
+@cache
+def _draws() -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((RESAMPLES, SHARED_DRAWS), np.float32)

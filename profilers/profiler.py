@@ -1,6 +1,7 @@
 """A Profiler times model files on one device: `measure` and `close`, usable in a `with` statement."""
 
 import gc
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,11 +33,16 @@ class Profiler(ABC):
 
     @abstractmethod
     def measure(
-        self, models: Mapping[str, ModelFile], plan: Plan, earlier: Mapping[str, Sequence[Visit]] | None = None
+        self,
+        models: Mapping[str, ModelFile],
+        plan: Plan,
+        earlier: Mapping[str, Sequence[Visit]] | None = None,
+        calm_ms: float = math.inf,
     ) -> Iterator[Round]:
         """Time a batch of models by name, yielding each round as it ends, so that the caller can keep it.
 
-        `earlier` holds the visits of an interrupted measurement. Raises DeviceError, naming the model,
+        `earlier` holds the visits of an interrupted measurement, `calm_ms` what the sentinel takes on the undisturbed
+        device, if that is known. Raises DeviceError, naming the model,
         when the device fails.
         """
 
@@ -75,14 +81,18 @@ class LocalProfiler(Profiler):
         return fingerprint(self.device)
 
     def measure(
-        self, models: Mapping[str, ModelFile], plan: Plan, earlier: Mapping[str, Sequence[Visit]] | None = None
+        self,
+        models: Mapping[str, ModelFile],
+        plan: Plan,
+        earlier: Mapping[str, Sequence[Visit]] | None = None,
+        calm_ms: float = math.inf,
     ) -> Iterator[Round]:
         """Time a batch of models in shuffled rounds beside the sentinel."""
         with _undisturbed(self.device):
             sentinel = self._session("sentinel", write(sentinel_graph(self.device.batch), self.format))
             sessions = {name: self._session(name, model) for name, model in models.items()}
         rng = np.random.default_rng(len(models))
-        rounds = shuffled_rounds(sessions, sentinel, plan, earlier or {}, rng)
+        rounds = shuffled_rounds(sessions, sentinel, plan, earlier or {}, calm_ms, rng)
         while True:
             with _undisturbed(self.device):  # the caller's own work between two rounds is not pinned
                 done = next(rounds, None)

@@ -32,12 +32,14 @@ def shuffled_rounds(
     sentinel: Session,
     plan: Plan,
     earlier: Mapping[str, Sequence[Visit]],
+    calm_ms: float,
     rng: np.random.Generator,
 ) -> Iterator[Round]:
     """Yield rounds until every model has converged or a limit of the plan is reached.
 
-    `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits. Rounds are
-    counted by the model that was visited least, so a new model is measured beside others that had all their rounds.
+    `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits.
+    `calm_ms` is what the sentinel is known to take on the undisturbed device; infinite where nothing is known.
+    Rounds are counted by the model visited least, so a new model is measured beside others that had all theirs.
     """
     runs = {name: _warm(session, plan) for name, session in sessions.items()}
     _warm(sentinel, plan)
@@ -48,7 +50,7 @@ def shuffled_rounds(
     first = min(map(len, visits.values()), default=plan.max_rounds)
     for done in range(first, plan.max_rounds):
         if done == first or done % ROUNDS_PER_CHECK == 0:
-            pending = _unconverged(visits, plan)
+            pending = _unconverged(visits, plan, calm_ms)
         if not pending or time.monotonic() > deadline:
             return
         found, next_round = {}, time.monotonic() + plan.pace_s
@@ -74,8 +76,8 @@ def _median_run(session: Session, runs: int) -> float:
     return float(np.median([session() for _ in range(runs)]))
 
 
-def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan) -> frozenset[str]:
+def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan, known_ms: float) -> frozenset[str]:
     if not all(visits.values()):
         return frozenset(visits)
-    calm_ms = calm_sentinel_ms(visit for values in visits.values() for visit in values)
+    calm_ms = min(known_ms, calm_sentinel_ms(visit for values in visits.values() for visit in values))
     return frozenset(name for name, v in visits.items() if not undisturbed(v, calm_ms).converged(plan))

@@ -57,7 +57,7 @@ def main() -> None:
             for name, blocks in nets.items()
         }
         visits = {name: [] for name in nets}
-        for found in profiler.measure(files, plan):
+        for found in profiler.measure(files, plan, calm_ms=table.calm_ms):
             for name, visit in found.visits.items():
                 visits[name].append(visit)
         predicted = latency_model(table, space)(rows)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ class Lab:
     def rounds(self, plan: Plan, models: dict[str, float], noise: float = 0.0, earlier=None) -> list[Round]:
         sessions = {name: self.session(name, ms, noise) for name, ms in models.items()}
         sentinel = self.session("sentinel", 0.1)
-        return list(shuffled_rounds(sessions, sentinel, plan, earlier or {}, np.random.default_rng(0)))
+        return list(shuffled_rounds(sessions, sentinel, plan, earlier or {}, inf, np.random.default_rng(0)))
 
 
 @pytest.fixture
@@ -87,7 +88,9 @@ def test_a_visit_has_the_slower_of_the_sentinels_beside_it(lab: Lab) -> None:
         return 0.13 if len(lab.ran) == 12 else 0.1
 
     sessions = {"a": lab.session("a", 5.0)}
-    visits = [found.visits["a"] for found in shuffled_rounds(sessions, sentinel, ENDLESS, {}, np.random.default_rng(0))]
+    visits = [
+        found.visits["a"] for found in shuffled_rounds(sessions, sentinel, ENDLESS, {}, inf, np.random.default_rng(0))
+    ]
     # `a` runs four times to warm up and twice a visit: the sentinel was slow between the fourth visit and the fifth.
     assert [visit.sentinel_ms for visit in visits] == [0.1] * 3 + [0.13] * 2 + [0.1] * 7
 
@@ -115,7 +118,7 @@ def test_no_model_drops_out_before_the_last_has_converged(lab: Lab) -> None:
     plan = Plan(target_pct=1.0, min_samples=10, max_rounds=200, time_limit_s=1e9, warmup_runs=0)
     steady, noisy = lab.session("steady", 2.0), lab.session("noisy", 2.0, noise=0.04)
     sessions, sentinel = {"steady": steady, "noisy": noisy}, lab.session("sentinel", 0.1)
-    rounds = list(shuffled_rounds(sessions, sentinel, plan, {}, np.random.default_rng(0)))
+    rounds = list(shuffled_rounds(sessions, sentinel, plan, {}, inf, np.random.default_rng(0)))
     assert 10 < len(rounds) < 200
     assert all(set(found.visits) == {"steady", "noisy"} for found in rounds)
     assert rounds[0].pending == {"steady", "noisy"} and rounds[-1].pending == {"noisy"}
@@ -137,7 +140,7 @@ def test_rounds_end_at_the_time_limit(lab: Lab) -> None:
 def test_rounds_of_a_paced_plan_begin_that_far_apart(lab: Lab) -> None:
     plan = Plan(target_pct=0.0, max_rounds=4, warmup_runs=0, time_limit_s=1e9, pace_s=2.0)
     sessions, sentinel = {"a": lab.session("a", 5.0)}, lab.session("sentinel", 0.1)
-    ended = [lab.clock.now_s for _ in shuffled_rounds(sessions, sentinel, plan, {}, np.random.default_rng(0))]
+    ended = [lab.clock.now_s for _ in shuffled_rounds(sessions, sentinel, plan, {}, inf, np.random.default_rng(0))]
     assert np.diff(ended) == pytest.approx([2.0, 2.0, 2.0])
 
 
@@ -165,6 +168,6 @@ def test_no_models_need_no_rounds(lab: Lab) -> None:
 
 def test_a_round_is_handed_over_before_the_next_one_begins(lab: Lab) -> None:
     sessions, sentinel = {"a": lab.session("a", 5.0)}, lab.session("sentinel", 0.1)
-    rounds = shuffled_rounds(sessions, sentinel, ENDLESS, {}, np.random.default_rng(0))
+    rounds = shuffled_rounds(sessions, sentinel, ENDLESS, {}, inf, np.random.default_rng(0))
     assert math.isclose(next(rounds).visits["a"].ms, 5.0)
     assert lab.ran.count("a") == 4 + 2
