@@ -35,7 +35,6 @@ class Plan:
     max_rounds: int = 200
     time_limit_s: float = 60.0  # for one batch of models
     warmup_runs: int = 10  # the first runs of a session are slow: memory is still being laid out
-    pace_s: float = 0.0  # rounds begin at least this far apart: a lone model is to be seen in many moods, too
     visit_ms: float = 1.0  # a visit repeats short runs up to this long, so that a sample outlasts timer noise
 
 

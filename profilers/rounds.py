@@ -53,7 +53,7 @@ def shuffled_rounds(
             pending = _unconverged(visits, plan, calm_ms)
         if not pending or time.monotonic() > deadline:
             return
-        found, next_round = {}, time.monotonic() + plan.pace_s
+        found = {}
         for name in rng.permutation(list(sessions)).tolist():
             ms = _median_run(sessions[name], runs[name])
             after_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
@@ -61,7 +61,6 @@ def shuffled_rounds(
             visits[name].append(found[name])
             before_ms = after_ms
         yield Round(found, pending)
-        time.sleep(max(0.0, next_round - time.monotonic()))
 
 
 def _warm(session: Session, plan: Plan) -> int:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,6 @@ def few_images() -> Iterator[None]:
         patch.setattr(evaluate, "BATCH", 16)
         patch.setattr(specialize, "EVALUATED_SUBNETS", 24)
         patch.setattr(specialize, "FINALISTS", 2)
-        patch.setattr(specialize, "FINAL_PLAN", replace(specialize.FINAL_PLAN, pace_s=0.0))
         yield
 
 

@@ -137,13 +137,6 @@ def test_rounds_end_at_the_time_limit(lab: Lab) -> None:
     assert 1.0 < lab.clock.now_s - started_s < 1.0 + 4 * a_round_s
 
 
-def test_rounds_of_a_paced_plan_begin_that_far_apart(lab: Lab) -> None:
-    plan = Plan(target_pct=0.0, max_rounds=4, warmup_runs=0, time_limit_s=1e9, pace_s=2.0)
-    sessions, sentinel = {"a": lab.session("a", 5.0)}, lab.session("sentinel", 0.1)
-    ended = [lab.clock.now_s for _ in shuffled_rounds(sessions, sentinel, plan, {}, inf, np.random.default_rng(0))]
-    assert np.diff(ended) == pytest.approx([2.0, 2.0, 2.0])
-
-
 def test_earlier_visits_count_towards_the_greatest_number_of_rounds(lab: Lab) -> None:
     earlier = {name: [Visit(ms, 0.1)] * 8 for name, ms in MODELS.items()}
     assert len(lab.rounds(ENDLESS, MODELS, earlier=earlier)) == 12 - 8
