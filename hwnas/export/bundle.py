@@ -24,7 +24,8 @@ import onnxruntime
 
 here = Path(__file__).parent
 session = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])
-image = np.load(sys.argv[1]).astype(np.float32).reshape({input_shape})
+image = np.load(sys.argv[1]).astype(np.float32).reshape({shape})
+image = np.repeat(image[None], session.get_inputs()[0].shape[0], axis=0)
 logits = session.run(None, {{"input": image}})[0][0]
 labels = (here / "labels.txt").read_text().split("\\n")
 for index in np.argsort(-logits)[:3]:
@@ -46,7 +47,7 @@ def write_bundle(
     `shape` is an image's, (C, H, W), and `scaling` says in words what its values are. bundle.json holds `facts` and
     the digests. The folder appears as a whole, in place of one from before.
     """
-    script = PREDICT.format(shape=shape, input_shape=(1, *shape), scaling=scaling)
+    script = PREDICT.format(shape=shape, scaling=scaling)
     contents = {
         f"model.{model.format}": model.content,
         "labels.txt": "\n".join(labels).encode(),
