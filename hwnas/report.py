@@ -51,7 +51,7 @@ def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
         for facts in mine:
             axes.axvline(facts["budget_ms"], linestyle=":", color=line[0].get_color(), linewidth=1)
     axes.plot([], [], linestyle=":", color="grey", label="budget")
-    axes.legend()
+    axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     path = place.root / "front.png"
     drawn = io.BytesIO()

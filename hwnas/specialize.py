@@ -202,6 +202,8 @@ class Specialiser:
                 if len(visits) % ROUNDS_PER_REPORT == 0:
                     measurement = undisturbed(visits, self.table.calm_ms)
                     self.report("measure", len(visits) / FINAL_PLAN.max_rounds, str(measurement))
+                    if measurement.converged(FINAL_PLAN):  # the company need not be
+                        break
         measurement = undisturbed(visits, self.table.calm_ms)
         self.report("measure", 1.0, str(measurement))
         return measurement, float(np.median([visit.ms for visit in visits]))

@@ -21,7 +21,7 @@ def show_specialised(found: Sequence[dict[str, Any]]) -> None:
     rows = [
         [
             in_ms(f["budget_ms"]), in_ms(f["predicted_ms"]), in_ms(f["measured_ms"]),
-            f"{f['interval_ms'][0]:.3g} - {f['interval_ms'][1]:.3g} ms", _percent(f["accuracy"]), *_sizes(f),
+            f"{f['interval_ms'][0]:.4g} - {f['interval_ms'][1]:.4g} ms", _percent(f["accuracy"]), *_sizes(f),
             f["bundle"],
         ]
         for f in found

@@ -34,4 +34,4 @@ def resolutions(text: str) -> tuple[int, ...]:
 
 def in_ms(ms: float) -> str:
     """A latency for people, in ms."""
-    return f"{ms:.3g} ms" if ms < 1000 else f"{ms / 1000:.3g} s"
+    return f"{ms:.4g} ms" if ms < 1000 else f"{ms / 1000:.4g} s"
