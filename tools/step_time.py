@@ -40,7 +40,7 @@ def main() -> None:
     net = Supernet(space).train()
     static, default_order = net.extract(space.largest), net.extract(space.largest)
     for parameter in default_order.parameters():
-        parameter.data = parameter.data.contiguous()
+        parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
     images = torch.randn(asked.batch, space.image_chs, space.resolutions[-1], space.resolutions[-1])
     channels_last = images.clone(memory_format=torch.channels_last)
     variants: dict[str, Callable[[], Tensor]] = {
