@@ -45,10 +45,13 @@ def profile(
     with table.writing():  # also while nets are named: that appends to the table, too
         models = _models(space, table, profiler.device.batch)
         wanted = table.pending(models, plan)
-        np.random.default_rng(0).shuffle(wanted)  # so that each batch is a mixture of cheap, dear and whole nets
-        for first in range(0, len(wanted), BATCH_MODELS):
-            names = wanted[first : first + BATCH_MODELS]
-            _measure(profiler, table, plan, {name: models[name] for name in names}, report)
+        np.random.default_rng(0).shuffle(wanted)  # so that each batch is a mixture of cheap and dear
+        # Whole nets among themselves, as finished nets are measured: among blocks their weights stay in caches longer,
+        # and large ones seem 1.5 % faster.
+        for kind in ([name for name in wanted if name not in table.nets], [n for n in wanted if n in table.nets]):
+            for first in range(0, len(kind), BATCH_MODELS):
+                batch = {name: models[name] for name in kind[first : first + BATCH_MODELS]}
+                _measure(profiler, table, plan, batch, report)
     return ProfileSummary(
         blocks=len(space.vocabulary),
         measured=len(wanted),

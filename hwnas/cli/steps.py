@@ -69,7 +69,7 @@ def ready_table(job: Job, *, auto: bool) -> LatencyTable:
         plan = PLANS["default"]
         say(
             f"{job.device.name} is not profiled for {job.space.name} yet: measuring {len(job.space.vocabulary)} blocks "
-            f"and some whole nets, at most {plan.time_limit_s:.0f} s for each 128 of them"
+            f"and some whole nets, at most {plan.time_limit_s:.0f} s for each batch of them"
         )
         run_profile(job, plan)
     return job.table()
