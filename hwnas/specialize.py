@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from hwnas.arch import Arch, Population
-from hwnas.export.lower import lower
-from hwnas.export.parity import max_difference
+from hwnas.export.proven import export_proven
 from hwnas.pricing import LatencyModel, evenly_spread, latency_model, net_name
 from hwnas.progress import Report, silent
 from hwnas.search.accuracy import AccuracyPredictor
@@ -19,7 +18,7 @@ from hwnas.search.constraints import Constraint
 from hwnas.search.engine import Found, search
 from hwnas.space import SearchSpace
 from hwnas.training.datasets import Dataset
-from hwnas.training.evaluate import SubnetEvaluator, to_tensors
+from hwnas.training.evaluate import SubnetEvaluator
 from lut.blocks import Block, chain
 from lut.layers import random_weights
 from lut.table import LatencyTable
@@ -31,7 +30,6 @@ from profilers.profiler import Profiler
 EVALUATED_SUBNETS = 100  # for the accuracy predictor
 FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
 ATTEMPTS = 5
-PARITY_IMAGES = 32
 FINAL_PLAN = Plan(target_pct=0.5, min_samples=60, max_rounds=2000, time_limit_s=30.0)
 """How a finished net is measured: at least a second, and on a busy device long enough to see it calm."""
 COMPANY = 12  # calibration nets that are visited in turn with a finished net
@@ -135,9 +133,9 @@ class Specialiser:
             model = latency_model(self.table, self.space)
             candidate = self.candidate(self._limit_ms(budget_ms, model, misses), model)
             net = self.evaluator.subnet(candidate.arch)
-            exported = write(lower(net, self.profiler.device.batch), self.profiler.format)
-            images, _ = to_tensors(self.dataset.batch("test", 0, PARITY_IMAGES))
-            difference = max_difference(net, exported, images)
+            exported, difference = export_proven(
+                net, self.profiler.format, self.dataset, batch=self.profiler.device.batch
+            )
             measurement, raw_ms = self._measure(candidate.arch, exported)
             if measurement.interval_ms[1] <= budget_ms:
                 return Specialised(
@@ -176,6 +174,8 @@ class Specialiser:
 
     def _search(self, constraint: Constraint) -> Found:
         predictor = AccuracyPredictor.fit(self.space, self.evaluator.known)
+        held_out = f"held-out error {100 * predictor.rmse:.2f} %, Kendall's tau {predictor.kendall_tau:.2f}"
+        self.report("accuracy predictor", 1.0, held_out)
         return search(self.space, constraint, predictor, np.random.default_rng(self.seed), report=self.report)
 
     def _evaluate(self, rows: Population, what: str) -> None:

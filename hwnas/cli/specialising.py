@@ -12,16 +12,13 @@ from hwnas.cli.display import ProgressDisplay, say
 from hwnas.cli.steps import Job, evaluator_of, ready_supernet, ready_table
 from hwnas.cli.values import in_ms
 from hwnas.export.bundle import write_bundle
-from hwnas.export.lower import lower
-from hwnas.export.parity import max_difference
+from hwnas.export.proven import export_proven
 from hwnas.pricing import latency_model
 from hwnas.search.constraints import Constraint
-from hwnas.specialize import PARITY_IMAGES, Specialiser
+from hwnas.specialize import Specialiser
 from hwnas.training.datasets import open_dataset
-from hwnas.training.evaluate import to_tensors
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
-from profilers.formats import write
 from profilers.profiler import open_profiler
 
 
@@ -73,9 +70,8 @@ def export_subnet(job: Job, arch: str, output: Path) -> dict[str, Any]:
     evaluator = evaluator_of(job, trained)
     found = trained.net.space.parse(arch)
     net = evaluator.subnet(found)
-    model = write(lower(net), output.suffix.removeprefix("."))
-    images, _ = to_tensors(open_dataset(trained.data, trained.seed).batch("test", 0, PARITY_IMAGES))
-    difference = max_difference(net, model, images)
+    dataset = open_dataset(trained.data, trained.seed)
+    model, difference = export_proven(net, output.suffix.removeprefix("."), dataset)
     write_atomically(output, model.content)
     return {
         "arch": str(found),
