@@ -115,11 +115,6 @@ def channels_last(net: Net) -> Net:
     return net
 
 
-def count_params(net: nn.Module) -> int:
-    """Trainable parameters of a module."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad)
-
-
 def initialise(net: nn.Module, rng: torch.Generator) -> None:
     """He initialisation by fan-out (He et al. 2015), as MobileNets have it; the classifier begins near zero."""
     for name, parameter in net.named_parameters():
