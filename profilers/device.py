@@ -12,8 +12,8 @@ import platformdirs
 
 from profilers import backends
 from profilers.errors import InvalidInputError, UnknownNameError
+from profilers.formats import HSWISH_FORMS, Form
 
-PRECISIONS = ("fp32",)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # names become parts of file names
 
 
@@ -27,6 +27,8 @@ class Device:
     precision: str = "fp32"
     threads: int = 1
     batch: int = 1
+    hswish: str = ""  # fused or split; none given: fused in fp32, split in int8, the faster ones
+    clock: str = "wall"  # or cpu, for emulated devices
     cpus: tuple[int, ...] = field(default=())  # pinned to these; none given: the last ones allowed
 
     def __post_init__(self) -> None:
@@ -34,17 +36,29 @@ class Device:
             raise InvalidInputError(f"{self.name!r} is no device name: use letters, digits, '.', '_' and '-'")
         if self.runtime not in backends.names():
             raise UnknownNameError("runtime", self.runtime, backends.names())
-        if self.precision not in PRECISIONS:
-            raise UnknownNameError("precision", self.precision, PRECISIONS)
+        precisions = backends.load(self.runtime).PRECISIONS
+        for kind, value, known in (
+            (f"precision of runtime {self.runtime}", self.precision, precisions),
+            ("clock", self.clock, backends.CLOCKS),
+            ("form of h-swish", self.hswish or "fused", HSWISH_FORMS),
+        ):
+            if value not in known:
+                raise UnknownNameError(kind, value, known)
         if self.connect != "local":
             raise UnknownNameError("connection", self.connect, ["local"])
         if min(self.threads, self.batch) < 1:
             raise InvalidInputError(f"device {self.name!r}: threads and batch are whole numbers from 1 on")
 
     @property
+    def form(self) -> Form:
+        """How graphs are spelled in the files that are measured here."""
+        return Form(self.precision, self.hswish or ("fused" if self.precision == "fp32" else "split"))
+
+    @property
     def slug(self) -> str:
         """A file name for what is measured with these settings, e.g. `host-onnxruntime-fp32-t1-b1`."""
-        return f"{self.name}-{self.runtime}-{self.precision}-t{self.threads}-b{self.batch}"
+        form = f"-{self.hswish}" if self.hswish else ""
+        return f"{self.name}-{self.runtime}-{self.precision}{form}-t{self.threads}-b{self.batch}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +73,8 @@ class Fingerprint:
     threads: int
     batch: int
     cpus: str = ""  # as devices.toml asks for them: big and little cores are different devices
+    hswish: str = "fused"
+    clock: str = "wall"
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """What tells two fingerprints apart, in words; empty where they are equal."""
@@ -77,6 +93,8 @@ def fingerprint(device: Device) -> Fingerprint:
         threads=device.threads,
         batch=device.batch,
         cpus=",".join(map(str, device.cpus)),
+        hswish=device.form.hswish,
+        clock=device.clock,
     )
 
 
@@ -106,12 +124,13 @@ def configured_devices(workspace: Path) -> dict[str, Device]:
     return devices
 
 
-def find_device(name: str, workspace: Path, runtime: str | None = None) -> Device:
-    """The device `name`, with another runtime if asked for; raises UnknownNameError with what there is."""
+def find_device(name: str, workspace: Path, runtime: str | None = None, precision: str | None = None) -> Device:
+    """The device `name`, with another runtime or precision if asked for; raises UnknownNameError with what there is."""
     devices = configured_devices(workspace)
     if name not in devices:
         raise UnknownNameError("device", name, devices)
-    return replace(devices[name], runtime=runtime) if runtime else devices[name]
+    found = devices[name]
+    return replace(found, runtime=runtime or found.runtime, precision=precision or found.precision)
 
 
 def _read(path: Path) -> dict[str, Device]:

@@ -6,9 +6,10 @@ a model file; nothing here depends on a file format or a runtime.
 B batch, C channels, H W height and width, O I output and input channels of a weight, K kernel size
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,15 @@ class Operation:
     bias: Array | None = None  # (O,)
     stride: int = 1
     groups: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operation with the activation behind it, where nothing else reads its result: what runtimes fuse."""
+
+    operation: Operation
+    act: Activation | None
+    output: Value
 
 
 class Graph:
@@ -102,6 +112,22 @@ class Graph:
             peak = max(peak, sum(live.values()))
             live = {index: size for index, size in live.items() if last_use.get(index, -1) > step}
         return peak * bytes_per_element
+
+    def steps(self) -> list[Step]:
+        """The operations in order, activations joined to the operation they belong to, if any."""
+        readings = Counter(value.index for _, value in self._uses())
+        behind = {op.inputs[0].index: op for op in self.operations if op.kind in get_args(Activation)}
+        found, joined = list[Step](), set[int]()
+        for operation in self.operations:
+            if operation.output.index in joined:
+                continue
+            act = behind.get(operation.output.index)
+            if act is None or readings[operation.output.index] > 1 or operation.kind in get_args(Activation):
+                found.append(Step(operation, None, operation.output))
+            else:
+                joined.add(act.output.index)
+                found.append(Step(operation, cast(Activation, act.kind), act.output))
+        return found
 
     def _uses(self) -> Iterator[tuple[int, Value]]:
         for step, operation in enumerate(self.operations):

@@ -3,10 +3,14 @@
 A backend imports its runtime only when it is used, inside its functions.
 """
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
+import numpy as np
+
 from profilers import plugins
+from profilers.graph import Array
 
 if TYPE_CHECKING:
     from profilers.device import Device
@@ -14,11 +18,15 @@ if TYPE_CHECKING:
 Session = Callable[[], float]
 """A model made ready: each call runs it once and returns how long that took, in ms."""
 
+CLOCKS = {"wall": time.perf_counter_ns, "cpu": time.process_time_ns}
+"""What times a run: the clock on the wall, or the process's CPU time, which is all that an emulated device repeats."""
+
 
 class Backend(Protocol):
     """What a file in this folder holds."""
 
     FORMAT: str  # the model format it reads, a name from profilers.formats
+    PRECISIONS: tuple[str, ...]  # those it runs, names from profilers.formats
 
     def version(self) -> str:
         """The runtime's version; raises DeviceError where it is not installed."""
@@ -32,6 +40,10 @@ class Backend(Protocol):
         """Make a model file ready to run on fixed random input; raises DeviceError if the runtime refuses it."""
         ...
 
+    def compute(self, content: bytes, images: Array) -> Array:
+        """What a file makes of any number of images, (n, C, H, W), given in batches of its own size: (n, …)."""
+        ...
+
 
 def names() -> tuple[str, ...]:
     """The runtimes there are."""
@@ -41,3 +53,21 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> Backend:
     """The backend called `name`; raises UnknownNameError."""
     return cast(Backend, plugins.load(__name__, "runtime", name))
+
+
+def in_batches(images: Array, size: int, run: Callable[[Array], Array]) -> Array:
+    """What `run` makes of images, (n, …), given `size` at a time, the last batch filled up from the front."""
+    padded = np.resize(images, (-(-len(images) // size) * size, *images.shape[1:]))
+    return np.concatenate([run(batch) for batch in np.split(padded, len(padded) // size)])[: len(images)]
+
+
+def timed(run: Callable[[], object], clock: str) -> Session:
+    """A session that times `run` by one of the CLOCKS."""
+    now_ns = CLOCKS[clock]
+
+    def session() -> float:
+        start = now_ns()
+        run()
+        return (now_ns() - start) / 1e6
+
+    return session

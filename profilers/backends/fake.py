@@ -7,11 +7,13 @@ import hashlib
 
 import numpy as np
 
-from profilers.backends import Session
+from profilers.backends import Session, in_batches
 from profilers.device import Device
 from profilers.errors import DeviceError
+from profilers.graph import Array
 
 FORMAT = "onnx"
+PRECISIONS = ("fp32",)
 MODEL_MS, NODE_MS, MACS_PER_MS, NOISE = 0.02, 0.002, 10e6, 0.01
 
 
@@ -30,6 +32,15 @@ def load(content: bytes, device: Device) -> Session:  # noqa: ARG001 - the formu
     cost_ms = price_ms(content)
     rng = np.random.default_rng(list(hashlib.sha256(content).digest()))
     return lambda: cost_ms * (1 + NOISE * float(rng.uniform(-1, 1)))
+
+
+def compute(content: bytes, images: Array) -> Array:
+    """The output for `images`, (n, C, H, W), by the reference implementation of ONNX."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator = ReferenceEvaluator(content)
+    size = evaluator.input_types[0].tensor_type.shape.dim[0].dim_value
+    return in_batches(images, size, lambda batch: np.asarray(evaluator.run(None, {"input": batch})[0]))
 
 
 def price_ms(content: bytes) -> float:

@@ -9,6 +9,7 @@ import pytest
 
 from profilers.device import Device, Fingerprint, configured_devices, find_device, fingerprint
 from profilers.errors import InvalidInputError, UnknownNameError
+from profilers.formats import HSWISH_FORMS, PRECISIONS, Form
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +41,18 @@ def test_this_machine_is_there_without_any_file(workspace: Path) -> None:
 def test_a_file_sets_every_field(workspace: Path) -> None:
     write(
         workspace,
-        '[toy]\nconnect="local"\nruntime="fake"\nprecision="fp32"\nthreads=4\nbatch=8\ncpus=[0, 2]\n[plain]\n',
+        '[toy]\nconnect="local"\nruntime="openvino"\nprecision="int8"\nthreads=4\nbatch=8\nhswish="fused"\n'
+        'clock="cpu"\ncpus=[0, 2]\n[plain]\n',
     )
-    toy = Device(name="toy", connect="local", runtime="fake", precision="fp32", threads=4, batch=8, cpus=(0, 2))
+    toy = Device(
+        name="toy", connect="local", runtime="openvino", precision="int8", threads=4, batch=8, hswish="fused",
+        clock="cpu", cpus=(0, 2),
+    )  # fmt: skip
     assert configured_devices(workspace) == {"host": Device(name="host"), "toy": toy, "plain": Device(name="plain")}
-    assert {f.name for f in fields(Device)} == {
-        "name", "connect", "runtime", "precision", "threads", "batch", "cpus"
-    }, "a new key of devices.toml: set it above"  # fmt: skip
+    plain = Device(name="plain")
+    assert {f.name for f in fields(Device) if getattr(toy, f.name) == getattr(plain, f.name)} == {"connect"}, (
+        "a new key of devices.toml: set it above"
+    )
 
 
 def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace: Path, user_folder: Path) -> None:
@@ -71,7 +77,11 @@ def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace:
         ("[toy]\nthreads=0\n", "threads and batch are whole numbers from 1 on"),
         ("[toy]\nbatch=-1\n", "threads and batch are whole numbers from 1 on"),
         ('[toy]\nruntime="tensorflow"\n', "unknown runtime 'tensorflow': there is .*onnxruntime"),
-        ('[toy]\nprecision="fp8"\n', "unknown precision 'fp8': there is fp32"),
+        ('[toy]\nprecision="fp8"\n', "unknown precision of runtime onnxruntime 'fp8': there is fp32, int8"),
+        ('[toy]\nruntime="fake"\nprecision="int8"\n', "unknown precision of runtime fake 'int8': there is fp32$"),
+        ('[toy]\nhswish="melted"\n', "unknown form of h-swish 'melted': there is fused, split"),
+        ("[toy]\nhswish=true\n", "hswish must be of type str"),
+        ('[toy]\nclock="sun"\n', "unknown clock 'sun': there is cpu, wall"),
         ('[toy]\nconnect="telepathy"\n', "unknown connection 'telepathy': there is .*local"),
         ("toy = 1\n", r"'toy' must be a section \[toy\]"),
         ("[toy\n", "cannot be read"),
@@ -110,18 +120,42 @@ def test_another_runtime_may_be_asked_for(workspace: Path) -> None:
         find_device("pixel", workspace, "abacus")
 
 
+def test_another_precision_may_be_asked_for_if_the_runtime_has_it(workspace: Path) -> None:
+    write(workspace, '[pixel]\nruntime="litert"\n')
+    assert find_device("pixel", workspace, precision="int8") == Device(name="pixel", runtime="litert", precision="int8")
+    with pytest.raises(UnknownNameError, match="unknown precision of runtime fake 'int8'"):
+        find_device("pixel", workspace, "fake", "int8")
+
+
+def test_hswish_is_one_operation_in_float32_and_several_in_int8_unless_asked_for_otherwise() -> None:
+    toy = Device(name="toy")
+    assert toy.form == Form("fp32", "fused") and replace(toy, precision="int8").form == Form("int8", "split")
+    for precision in PRECISIONS:
+        for hswish in HSWISH_FORMS:
+            assert replace(toy, precision=precision, hswish=hswish).form == Form(precision, hswish)
+
+
+def test_asking_for_the_form_that_is_taken_anyway_is_the_same_device() -> None:
+    toy = Device(name="toy", precision="int8")
+    assert fingerprint(replace(toy, hswish="split")) == fingerprint(toy)
+    assert fingerprint(toy).differences(fingerprint(replace(toy, hswish="fused"))) == ["hswish 'split' against 'fused'"]
+
+
 def test_settings_that_change_costs_change_the_file_name_and_the_fingerprint() -> None:
-    toy = Device(name="toy", runtime="fake")
-    others = [
-        replace(toy, runtime="onnxruntime"),
-        replace(toy, threads=2),
-        replace(toy, batch=2),
-    ]
-    assert len({toy.slug, *(other.slug for other in others)}) == 4
+    toy = Device(name="toy")
+    settings = {"runtime": "fake", "precision": "int8", "threads": 2, "batch": 2, "hswish": "split"}
+    others = [replace(toy, **{field: value}) for field, value in settings.items()]
+    assert len({toy.slug, *(other.slug for other in others)}) == len(others) + 1
     assert replace(toy, name="other").slug != toy.slug
-    for other, field in zip(others, ["runtime", "threads", "batch"], strict=True):
+    for other, field in zip(others, settings, strict=True):
         told_apart = fingerprint(toy).differences(fingerprint(other))
         assert any(difference.startswith(f"{field} ") for difference in told_apart)
+
+
+def test_times_of_different_clocks_and_cores_are_told_apart() -> None:
+    toy = Device(name="toy", runtime="fake")
+    assert fingerprint(toy).differences(fingerprint(replace(toy, clock="cpu"))) == ["clock 'wall' against 'cpu'"]
+    assert fingerprint(toy).differences(fingerprint(replace(toy, cpus=(0, 3)))) == ["cpus '' against '0,3'"]
 
 
 def test_differences_are_told_in_words_and_none_between_equals() -> None:

@@ -1,5 +1,7 @@
 """A graph refuses what does not fit together, and knows the shapes and the memory of what does."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from profilers.graph import Graph, Value
+from profilers.graph import Activation, Graph, Value
+
+ACTIVATIONS = get_args(Activation)
 
 
 def zeros(*shape: int) -> np.ndarray:
@@ -104,3 +108,55 @@ def test_the_output_stays_alive_until_the_end() -> None:
     kept = graph.conv(graph.input, zeros(4, 1, 1, 1), zeros(4))  # 64 elements, the output
     graph.activation(graph.activation(kept, "relu"), "relu")  # 64 and 64, beside it
     assert graph.finish(kept).peak_activation_bytes() == 3 * 64 * 4
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    """Operations on whatever came before, read once, often or never; the last value or another is the output."""
+    graph = Graph((1, 2, 4, 4))
+    values = [graph.input]
+    for _ in range(draw(st.integers(0, 12))):
+        x = draw(st.sampled_from(values))
+        match draw(st.sampled_from(["conv", "pool", "add", "mul", *ACTIVATIONS])):
+            case "conv":
+                y = graph.conv(x, zeros(2, 2, 3, 3), zeros(2))
+            case "pool":
+                y = graph.pool(x)
+            case "add":
+                y = graph.add(x, draw(st.sampled_from([value for value in values if value.shape == x.shape])))
+            case "mul":
+                y = graph.mul(x, graph.pool(x))
+            case act:
+                y = graph.activation(x, act)
+        values.append(y)
+    return graph.finish(draw(st.sampled_from(values)))
+
+
+@given(graph=graphs())
+def test_steps_hold_every_operation_once_and_an_activation_with_what_only_it_reads(graph: Graph) -> None:
+    made_by = {op.output.index: op for op in graph.operations}
+    read = [graph.output.index, *(value.index for op in graph.operations for value in op.inputs)]
+
+    def joins(kind: str, value: Value) -> bool:
+        source = made_by.get(value.index)
+        return kind in ACTIVATIONS and source is not None and source.kind not in ACTIVATIONS and read.count(
+            value.index
+        ) == 1  # fmt: skip
+
+    joined = [op for op in graph.operations if joins(op.kind, op.inputs[0])]
+    found = graph.steps()
+    assert [step.operation for step in found] == [op for op in graph.operations if op not in joined]
+    for step in found:
+        act = made_by[step.output.index]
+        assert (act is step.operation) == (step.act is None)
+        assert step.act is None or (act in joined and act.kind == step.act and act.inputs == (step.operation.output,))
+    assert sum(step.act is not None for step in found) == len(joined)
+
+
+@given(graph=graphs())
+def test_steps_read_the_input_and_what_steps_before_them_made(graph: Graph) -> None:
+    there = {graph.input.index}
+    for step in graph.steps():
+        assert {value.index for value in step.operation.inputs} <= there
+        there.add(step.output.index)
+    assert graph.output.index in there

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from profilers.formats import write
+from profilers.formats import HSWISH_FORMS, PRECISIONS, Form, write
 from profilers.graph import Array, Graph, Value
+from profilers.profiler import sentinel_graph
 
 Builder = Callable[[Graph], Value]
 
@@ -129,3 +130,10 @@ def test_the_file_is_float32_opset_17_with_one_input_and_one_output() -> None:
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
     assert [put.name for put in (*model.graph.input, *model.graph.output)] == ["input", "output"]
     assert {put.type.tensor_type.elem_type for put in (*model.graph.input, *model.graph.output)} == {1}
+
+
+@pytest.mark.parametrize("form", [Form(p, h) for p in PRECISIONS for h in HSWISH_FORMS], ids=str)
+@pytest.mark.parametrize("inner", [False, True])
+def test_files_pass_the_checker_that_comes_with_onnx(form: Form, inner: bool) -> None:
+    content = write(sentinel_graph(2), "onnx", form, inner=inner).content
+    onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
