@@ -1,12 +1,14 @@
-"""Shuffled rounds: every model of a batch is visited once a round, in a new order, until all intervals are narrow.
+"""Shuffled rounds: the models of a batch are visited in turn, in a new order each time, until all intervals are narrow.
 
 Contiguous runs do not buy precision on a busy machine: neighbours come and go over seconds, and a model that
 is timed in one stretch is timed in one of their moods. Rounds spread the samples of each model over the whole
-time, and no model drops out before the others, so all models of a batch are seen in the same moods.
+time. A model whose interval is narrow enough makes room for the others, but never are fewer than a dozen visited
+in turn: a network that is alone with few others finds its weights in caches that in real use are not its own.
 """
 
+import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,21 +16,28 @@ import numpy as np
 from profilers.backends import Session
 from profilers.measurement import Plan, Visit, calm_sentinel_ms, undisturbed
 
+try:
+    import resource
+except ImportError:  # not on Windows, where nobody tells
+    resource = None  # type: ignore[assignment]
+
 MAX_RUNS_PER_VISIT = 20
 RUNS_OF_SENTINEL = 3
 ROUNDS_PER_CHECK = 5
+EXTENSION = 3.0
+COMPANY = 12  # models that are visited in turn at least, converged or not
 
 
 @dataclass(frozen=True)
 class Round:
-    """One visit to each model of a batch; `pending` names those whose interval was still too wide before it."""
+    """One visit to each model in question; `pending` names those whose interval was still too wide before it."""
 
     visits: Mapping[str, Visit]
     pending: frozenset[str]
 
 
 def shuffled_rounds(
-    sessions: Mapping[str, Session],
+    sessions: Mapping[str, Sequence[Session]],
     sentinel: Session,
     plan: Plan,
     earlier: Mapping[str, Sequence[Visit]],
@@ -37,46 +46,80 @@ def shuffled_rounds(
 ) -> Iterator[Round]:
     """Yield rounds until every model has converged or a limit of the plan is reached.
 
+    `sessions` holds each model once or, loaded anew each time, several times; visits go to these in turn.
     `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits.
     `calm_ms` is what the sentinel is known to take on the undisturbed device; infinite where nothing is known.
-    Rounds are counted by the model visited least, so a new model is measured beside others that had all theirs.
+    Rounds are counted by the model visited least, so a new model is measured beside others that had all theirs. The
+    time limit is extended, up to threefold, while a model has too few calm visits to be judged at all.
     """
-    runs = {name: _warm(session, plan) for name, session in sessions.items()}
+    runs = {name: min(_warm(session, plan) for session in loads) for name, loads in sessions.items()}
     _warm(sentinel, plan)
     visits = {name: list(earlier.get(name, ())) for name in sessions}
-    deadline = time.monotonic() + plan.time_limit_s
-    pending = frozenset(sessions)
-    before_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
+    started = time.monotonic()
+    pending, starved = frozenset(sessions), True
+    before_ms = _pace(sentinel)
     first = min(map(len, visits.values()), default=plan.max_rounds)
     for done in range(first, plan.max_rounds):
         if done == first or done % ROUNDS_PER_CHECK == 0:
-            pending = _unconverged(visits, plan, calm_ms)
-        if not pending or time.monotonic() > deadline:
+            pending, starved = _unconverged(visits, plan, calm_ms)
+        spent_s = time.monotonic() - started
+        if not pending or spent_s > (EXTENSION if starved else 1.0) * plan.time_limit_s:
             return
         found = {}
-        for name in rng.permutation(list(sessions)).tolist():
-            ms = _median_run(sessions[name], runs[name])
-            after_ms = _median_run(sentinel, RUNS_OF_SENTINEL)
-            found[name] = Visit(ms, max(before_ms, after_ms))
+        for name in _turn(list(sessions), pending, rng):
+            loads = sessions[name]
+            ms, preempted = _visit(loads[len(visits[name]) % len(loads)], runs[name])
+            after_ms = _pace(sentinel)
+            found[name] = Visit(ms, max(before_ms, after_ms), preempted)
             visits[name].append(found[name])
             before_ms = after_ms
         yield Round(found, pending)
+
+
+def _turn(names: list[str], pending: frozenset[str], rng: np.random.Generator) -> list[str]:
+    """The models of one round in a random order: those that are pending, and some of the others for company."""
+    shuffled: list[str] = rng.permutation(names).tolist()
+    company = [name for name in shuffled if name not in pending][: max(0, COMPANY - len(pending))]
+    return [name for name in shuffled if name in pending or name in company]
 
 
 def _warm(session: Session, plan: Plan) -> int:
     """Warm a session up; returns how many runs make a visit."""
     for _ in range(plan.warmup_runs):
         session()
-    return max(1, min(MAX_RUNS_PER_VISIT, round(plan.visit_ms / _median_run(session, 3))))
+    ms, _ = _visit(session, 3)
+    return max(1, min(MAX_RUNS_PER_VISIT, round(plan.visit_ms / ms)))
 
 
-def _median_run(session: Session, runs: int) -> float:
+def _pace(sentinel: Session) -> float:
+    """The fastest of a few runs of the sentinel: the first ones find its memory where a large model has left it."""
+    return min(sentinel() for _ in range(RUNS_OF_SENTINEL))
+
+
+def _visit(session: Session, runs: int) -> tuple[float, bool]:
+    """The median run, of those that were not preempted if there is one, and whether all were."""
     session()  # whatever ran before has taken the caches; inside a network a block would find its own data there
-    return float(np.median([session() for _ in range(runs)]))
+    whole, broken = list[float](), list[float]()
+    for _ in range(runs):
+        before = _preemptions()
+        ms = session()
+        (whole if _preemptions() == before else broken).append(ms)
+    return statistics.median(whole or broken), not whole
 
 
-def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan, known_ms: float) -> frozenset[str]:
+def _system_preemptions() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+
+
+_preemptions: Callable[[], int] = _system_preemptions if resource else lambda: 0
+"""How often the system has taken the CPU away from this process to give it to another."""
+
+
+def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan, known_ms: float) -> tuple[frozenset[str], bool]:
+    """The models whose intervals are still too wide, and whether one has fewer calm visits than the plan's least."""
     if not all(visits.values()):
-        return frozenset(visits)
+        return frozenset(visits), True
     calm_ms = min(known_ms, calm_sentinel_ms(visit for values in visits.values() for visit in values))
-    return frozenset(name for name, v in visits.items() if not undisturbed(v, calm_ms).converged(plan))
+    found = {name: undisturbed(v, calm_ms) for name, v in visits.items()}
+    starved = any(sum(visit.calm(calm_ms) for visit in v) < plan.min_samples for v in visits.values())
+    return frozenset(name for name, m in found.items() if not m.converged(plan)), starved

@@ -13,7 +13,7 @@ from profilers.errors import DeviceError, InvalidInputError
 from profilers.formats import ModelFile, write
 from profilers.graph import Graph
 from profilers.measurement import Plan, Visit, calm_sentinel_ms, undisturbed
-from profilers.profiler import open_profiler, sentinel_graph
+from profilers.profiler import LOADS, SMALL_MS, open_profiler, sentinel_graph
 
 TOY = Device(name="toy", runtime="fake")
 PLAN = Plan(target_pct=1.0, warmup_runs=1)
@@ -40,7 +40,7 @@ def test_measured_medians_are_what_the_device_costs() -> None:
     for name, content in MODELS.items():
         measured = undisturbed(visits[name], calm_ms)
         assert measured.converged(PLAN)
-        assert abs(measured.median_ms / fake.price_ms(content.content) - 1) < 0.01
+        assert abs(measured.latency_ms / fake.price_ms(content.content) - 1) < 0.01
 
 
 def test_measuring_on_this_machine_gives_positive_times_for_all() -> None:
@@ -146,3 +146,39 @@ def test_the_sentinel_is_the_same_model_every_time_and_small() -> None:
     assert first == second
     assert write(sentinel_graph(batch=2), "onnx").content != first
     assert fake.price_ms(first) < 1
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The files that were loaded; the nth load of a file takes as much longer than its price as `LUCK` says."""
+    found: list[bytes] = []
+
+    def load(content: bytes, device: Device):
+        found.append(content)
+        took_ms = fake.price_ms(content) * LUCK[(found.count(content) - 1) % len(LUCK)]
+        return lambda: took_ms
+
+    monkeypatch.setattr(fake, "load", load)
+    return found
+
+
+LUCK = (1.08, 1.02, 1.0, 1.05)
+
+
+def test_models_that_fit_a_cache_are_loaded_several_times_and_larger_ones_once(loaded: list[bytes]) -> None:
+    with open_profiler(TOY) as profiler:
+        rounds = list(profiler.measure(MODELS, Plan(target_pct=0.0, max_rounds=2 * LOADS)))
+    small = {name for name, file in MODELS.items() if fake.price_ms(file.content) * LUCK[0] < SMALL_MS}
+    assert 0 < len(small) < len(MODELS)
+    for name, file in MODELS.items():
+        assert loaded.count(file.content) == (LOADS if name in small else 1)
+        visited = [found.visits[name].ms / fake.price_ms(file.content) for found in rounds]
+        assert visited == pytest.approx(list(LUCK) * 2 if name in small else [LUCK[0]] * 2 * LOADS)
+
+
+def test_the_sentinel_is_the_fastest_of_its_loads(loaded: list[bytes]) -> None:
+    with open_profiler(TOY) as profiler:
+        (found,) = profiler.measure(MODELS, Plan(target_pct=0.0, max_rounds=1))
+        sentinel = profiler.model(sentinel_graph(TOY.batch), inner=True).content
+    assert loaded.count(sentinel) == LOADS
+    assert {visit.sentinel_ms for visit in found.visits.values()} == {fake.price_ms(sentinel) * min(LUCK)}
