@@ -2,17 +2,20 @@
 
 The file is a log (`lut.storage`) of these kinds of records behind a header that names the device:
 
-    {"round": {"<block key or net name>": [ms, sentinel_ms], …}}
+    {"round": {"<block key or net name>": [ms, sentinel_ms], …}}         and a third figure, 1, if preempted
     {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
+    {"state": {"time": "<UTC>", "max_mhz": 2500.0, "max_celsius": 45.0, …}}  before and after each batch
+    {"calibration": {"nets": "net digits:", "mean_error_pct": 1.2, …}}     as it was when profiling ended
     {"published": {"name": "<block key>", "ms": 4.8, "runs": 54, "source": "<file>"}}
 
-Medians, intervals and the calibration are derived from these whenever they are asked for; they speak of the
-undisturbed device, at the speed of the fastest of all the sentinel's readings in the table.
+Medians, intervals and the calibration are derived from rounds and nets whenever they are asked for; they speak of
+the undisturbed device, at the speed of the fastest of all the sentinel's readings in the table.
 """
 
+import datetime
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -31,6 +34,7 @@ from profilers.measurement import Measurement, Plan, Visit, calm_sentinel_ms, un
 from profilers.rounds import Round
 
 FORMAT, VERSION = "hwnas-table", 1
+PUBLISHED = "published"  # stands for the runtime of a table that somebody else made
 
 
 class MissingBlockError(InvalidInputError):
@@ -52,6 +56,8 @@ class LatencyTable:
         self._measurements: dict[str, Measurement] = {}
         self.nets: dict[str, tuple[str, ...]] = {}
         self._published: dict[str, float] = {}
+        self.states: list[dict[str, Any]] = []
+        self.calibrations: dict[str, dict[str, float]] = {}
         with self._damage_reported():
             self.device_name = str(log.header["device"])
             self.fingerprint = Fingerprint(**log.header["fingerprint"])
@@ -85,13 +91,31 @@ class LatencyTable:
 
     def add_round(self, found: Round) -> None:
         """Keep one round; it is on the disk when this returns."""
-        visits = {name: [_rounded(v.ms), _rounded(v.sentinel_ms)] for name, v in found.visits.items()}
+        visits = {
+            name: [_rounded(v.ms), _rounded(v.sentinel_ms), *([1] if v.preempted else [])]
+            for name, v in found.visits.items()
+        }
         self._append({"round": visits})
 
     def add_net(self, name: str, blocks: Iterable[Block]) -> None:
         """Say which blocks the whole net called `name` consists of; its times come in rounds."""
         if name not in self.nets:
             self._append({"net": {"name": name, "blocks": [block.key for block in blocks]}})
+
+    def add_state(self, state: Mapping[str, float]) -> None:
+        """Keep the device's state of this moment."""
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._append({"state": {"time": now, **state}})
+
+    def add_calibration(self, prefix: str) -> Calibration:
+        """Keep how good the calibration on nets whose names begin with `prefix` is now; returns it."""
+        found = self.calibration(prefix)
+        self._append({"calibration": {
+            "nets": prefix, "count": len(found.errors_pct), "mean_error_pct": found.mean_error_pct,
+            "max_error_pct": found.max_error_pct, "constant_ms": found.constant_ms, "per_ms": found.per_ms,
+            "per_block_ms": found.per_block_ms, "per_mparam_ms": found.per_mparam_ms,
+        }})  # fmt: skip
+        return found
 
     def add_published(self, entry: PublishedEntry, source: str) -> None:
         """Keep what a published table says of a block; what is measured here counts instead of it."""
@@ -120,6 +144,12 @@ class LatencyTable:
             assert found is not None
             yield name, found
 
+    def blocks(self) -> Iterator[Block]:
+        """Every block that has a time."""
+        for name in {**self.visits, **self._published}:
+            if name.split(" ")[0] in Block.kinds:  # and not a net's
+                yield Block.parse(name)
+
     def pending(self, names: Iterable[str], plan: Plan) -> list[str]:
         """Those of `names` that the plan wants more rounds of, in the order given."""
         found = ((name, self.measurement(name)) for name in names)
@@ -130,25 +160,27 @@ class LatencyTable:
         return [block for block in blocks if block.key not in self.visits and block.key not in self._published]
 
     def block_ms(self, block: Block) -> float:
-        """Median time of one block; raises MissingBlockError, never guesses."""
+        """Latency of one block; raises MissingBlockError, never guesses."""
         found = self.measurement(block.key)
         if found is None:
             raise MissingBlockError(self.path, [block])
-        return found.median_ms
+        return found.latency_ms
 
     def latency_ms(self, blocks: Iterable[Block]) -> float:
-        """Sum of the blocks' medians, uncalibrated; raises MissingBlockError naming all that lack."""
+        """Sum of the blocks' latencies, uncalibrated; raises MissingBlockError naming all that lack."""
         blocks = list(blocks)
         if missing := self.missing(blocks):
             raise MissingBlockError(self.path, missing)
         return math.fsum(self.block_ms(block) for block in blocks)
 
     def calibration(self, prefix: str) -> Calibration:
-        """How sums relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few."""
+        """How blocks relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few."""
         names = [name for name in self.nets if name.startswith(prefix) and name in self.visits]
-        parts = [[Block.parse(key) for key in self.nets[name]] for name in names]
-        measured = [m.median_ms for name in names if (m := self.measurement(name))]
-        return Calibration.fit([self.latency_ms(part) for part in parts], measured)
+        nets = [[Block.parse(key) for key in self.nets[name]] for name in names]
+        if missing := self.missing(dict.fromkeys(block for net in nets for block in net)):
+            raise MissingBlockError(self.path, missing)
+        measured = [m.latency_ms for name in names if (m := self.measurement(name))]
+        return Calibration.fit([[(self.block_ms(block), block.params) for block in net] for net in nets], measured)
 
     @cached_property
     def content_hash(self) -> str:
@@ -170,6 +202,12 @@ class LatencyTable:
                 self.visits.setdefault(name, []).append(visit)
             if "published" in record:
                 self._published[str(record["published"]["name"])] = float(record["published"]["ms"])
+            if "state" in record:
+                self.states.append(dict(record["state"]))
+            if "calibration" in record:
+                kept = record["calibration"]
+                facts = {key: float(kept[key]) for key in ("count", "mean_error_pct", "max_error_pct")}
+                self.calibrations[str(kept["nets"])] = facts
             if "net" in record:
                 self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
 
@@ -182,7 +220,10 @@ class LatencyTable:
 
 
 def _visits(record: dict[str, Any]) -> dict[str, Visit]:
-    found = {name: Visit(ms, sentinel_ms) for name, (ms, sentinel_ms) in record.get("round", {}).items()}
+    found = {
+        name: Visit(ms, sentinel_ms, preempted == [1])
+        for name, (ms, sentinel_ms, *preempted) in record.get("round", {}).items()
+    }
     for name, visit in found.items():
         if not (0 < visit.ms < math.inf and 0 < visit.sentinel_ms < math.inf):
             raise ValueError(f"{name} took {visit.ms} ms beside {visit.sentinel_ms} ms")
@@ -205,14 +246,14 @@ def relative_costs(first: LatencyTable, second: LatencyTable) -> list[tuple[str,
         raise InvalidInputError(
             f"{first.path} and {second.path} have no entry in common: profile the same space on both"
         )
-    ratios = np.array([theirs[name].median_ms / mine[name].median_ms for name in names])
+    ratios = np.array([theirs[name].latency_ms / mine[name].latency_ms for name in names])
     ratios /= np.median(ratios)
     order = np.argsort(-np.abs(np.log(ratios)), kind="stable")
-    return [(names[i], mine[names[i]].median_ms, theirs[names[i]].median_ms, float(ratios[i])) for i in order]
+    return [(names[i], mine[names[i]].latency_ms, theirs[names[i]].latency_ms, float(ratios[i])) for i in order]
 
 
 def published_fingerprint(device: str) -> Fingerprint:
     """The fingerprint of a device that is known from a published table only."""
     return Fingerprint(
-        machine=device, cores=0, runtime="published", runtime_version="", precision="fp32", threads=0, batch=1
+        machine=device, cores=0, runtime=PUBLISHED, runtime_version="", precision="fp32", threads=0, batch=1
     )

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lut.blocks import Block, Conv, Linear, MBConv, Pool, chain
 from lut.layers import Layer, random_weights
-from profilers.formats import write
+from profilers.backends import litert
+from profilers.formats import HSWISH_FORMS, Form, write
 from profilers.graph import Array
 
 ACTIVATIONS = {
@@ -126,17 +127,25 @@ def run(content: bytes, x: Array) -> Array:
 
 
 @settings(max_examples=80, deadline=None)
-@given(block=any_block(), batch=st.integers(1, 2), seed=st.integers(0, 2**32 - 1))
-def test_a_block_in_onnx_runtime_computes_what_torch_computes(block: Block, batch: int, seed: int) -> None:
+@given(
+    block=any_block(),
+    batch=st.integers(1, 2),
+    hswish=st.sampled_from(HSWISH_FORMS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_block_in_onnx_runtime_and_in_litert_computes_what_torch_computes(
+    block: Block, batch: int, hswish: str, seed: int
+) -> None:
     weights = Recorded(seed)
     graph = chain([(block, weights)], batch)
     reference, x = TorchBlock(block, folded=True), image(block, batch)
     reference.load(weights)
     with torch.no_grad():
         expected = reference(torch.from_numpy(x)).numpy()
-    y = run(write(graph, "onnx").content, x)
-    assert y.shape == expected.shape == graph.output.shape
-    assert np.abs(y - expected).max() <= 1e-4
+    form = Form("fp32", hswish)
+    for y in (run(write(graph, "onnx", form).content, x), litert.compute(write(graph, "tflite", form).content, x)):
+        assert y.shape == expected.shape == graph.output.shape
+        assert np.abs(y - expected).max() <= 1e-4
 
 
 @settings(max_examples=60, deadline=None)
@@ -196,11 +205,12 @@ def test_the_file_holds_the_operations_that_torch_exports(block: Block) -> None:
 def test_a_chain_runs_its_blocks_one_after_the_other() -> None:
     blocks = [Conv(3, 8, 9, 3, 2, "relu"), MBConv(8, 8, 5, 24, 3, 1, True, "hswish"), Pool(8, 8, 5), Linear(8, 4, 1)]
     parts = [(block, Recorded(seed)) for seed, block in enumerate(blocks)]
-    content = write(chain(parts), "onnx").content
-    y = torch.from_numpy(image(blocks[0]))
+    graph, x = chain(parts), image(blocks[0])
+    y = torch.from_numpy(x)
     with torch.no_grad():
         for block, weights in parts:
             reference = TorchBlock(block, folded=True)
             reference.load(weights)
             y = reference(y)
-    assert np.abs(run(content, image(blocks[0])) - y.numpy()).max() <= 1e-4
+    assert np.abs(run(write(graph, "onnx").content, x) - y.numpy()).max() <= 1e-4
+    assert np.abs(litert.compute(write(graph, "tflite").content, x) - y.numpy()).max() <= 1e-4
