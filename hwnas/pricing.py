@@ -1,6 +1,6 @@
 """Additive costs of architectures: a number a block, summed; whole populations at once, and the least exactly.
 
-MACs and parameters are of this kind, and so is latency: a rising function of the table's sum.
+MACs and parameters are of this kind, and so is a calibrated latency: a constant, and what each block adds.
 """
 
 import math
@@ -14,10 +14,12 @@ from hwnas.arch import Arch, Population
 from hwnas.space import SearchSpace
 from lut.blocks import Block
 from lut.calibration import Calibration
-from lut.table import LatencyTable
+from lut.interpolation import SizeInterpolation
+from lut.table import PUBLISHED, LatencyTable
 from profilers.errors import InvalidInputError
 
 Floats = NDArray[np.float64]
+NEAR = 12  # candidates within about a quarter of a step of MACs
 
 
 class AdditiveCost:
@@ -89,26 +91,28 @@ def _join(
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Predicted latency of a space's architectures on one device: sums of a table, calibrated."""
+    """Predicted latency of a space's architectures on one device: what a table's blocks add to a net, summed."""
 
-    sums: AdditiveCost
+    added: AdditiveCost  # by each block, calibrated, in ms
     calibration: Calibration
+    interpolated: frozenset[Block] = frozenset()  # blocks at sizes that were not measured
 
     def __call__(self, population: Population) -> Floats:
         """Latencies of n architectures in ms, (n,)."""
-        return self.calibration.latency_ms(self.sums(population))
+        return self.calibration.constant_ms + self.added(population)
 
     def least(self) -> tuple[float, Arch]:
-        """The least attainable latency in ms and an architecture that attains it; exact, as calibration rises."""
-        sum_ms, arch = self.sums.least()
-        return float(self.calibration.latency_ms(np.asarray(sum_ms))), arch
+        """The least attainable latency in ms and an architecture that attains it; exact."""
+        least, arch = self.added.least()
+        return self.calibration.constant_ms + least, arch
 
 
 def evenly_spread(space: SearchSpace, count: int, rng: np.random.Generator) -> Population:
     """`count` distinct architectures whose MACs go from the least to the most in even steps, (count, dims).
 
     Uniform samples crowd in the middle of a space, where sums of many choices meet; what is fitted on them has
-    to extrapolate to the fast and the slow nets that budgets ask for.
+    to extrapolate to the fast and the slow nets that budgets ask for. Among the candidates near a step, the one is
+    taken whose depth and parameters differ most from those taken before: few nets are to tell these effects apart.
     """
     candidates = 50 * count
     leaning = 2.0 ** rng.uniform(-3, 3, (candidates, 1))  # each candidate prefers small or large choices
@@ -116,12 +120,16 @@ def evenly_spread(space: SearchSpace, count: int, rng: np.random.Generator) -> P
     rows = (rng.random((candidates, len(sizes))) ** leaning * sizes).astype(np.intp)
     ends = np.stack([space.row(space.smallest), space.row(space.largest)])
     pool = np.unique(space.canonical(np.concatenate([ends, rows])), axis=0)
-    costs = AdditiveCost(space, lambda block: block.macs)(pool)
-    chosen: dict[int, None] = {}
-    for target in np.linspace(costs.min(), costs.max(), count):
-        nearest = np.argsort(np.abs(costs - target), kind="stable")
-        chosen[next(int(i) for i in nearest if int(i) not in chosen)] = None
-    return pool[list(chosen)]
+    macs, depth, params = (AdditiveCost(space, cost)(pool) for cost in (
+        lambda block: block.macs, lambda _: 1, lambda block: block.params))  # fmt: skip
+    shape = np.stack([depth / depth.max(), params / params.max()], axis=1)
+    chosen: list[int] = []
+    for target in np.linspace(macs.min(), macs.max(), count):
+        near = [int(i) for i in np.argsort(np.abs(macs - target), kind="stable") if i not in chosen]
+        near = near[:1] if target in (macs.min(), macs.max()) else near[:NEAR]
+        apart = [min((np.abs(shape[i] - shape[j]).sum() for j in chosen), default=0.0) for i in near]
+        chosen.append(near[int(np.argmax(apart))])
+    return pool[chosen]
 
 
 def net_name(what: Arch | str) -> str:
@@ -129,22 +137,35 @@ def net_name(what: Arch | str) -> str:
     return f"net {what}" if isinstance(what, Arch) else f"net {what}:"
 
 
-def profile_command(device: str, runtime: str, space: SearchSpace) -> str:
+def profile_command(device: str, runtime: str, precision: str, space: SearchSpace) -> str:
     """The command that measures what a table lacks, spelled out so that it is this table that gets it."""
     resolutions = ",".join(map(str, space.resolutions))
-    return f"hwnas profile --device {device} --runtime {runtime} --space {space.name} --resolution {resolutions}"
+    return (
+        f"hwnas profile --device {device} --runtime {runtime} --precision {precision} --space {space.name} "
+        f"--resolution {resolutions}"
+    )
 
 
-def latency_model(table: LatencyTable, space: SearchSpace) -> LatencyModel:
-    """The latency model a table supports; raises InvalidInputError naming what lacks and the command for it."""
-    remedy = f"measure with: {profile_command(table.device_name, table.fingerprint.runtime, space)}"
-    if missing := table.missing(space.vocabulary):
+def latency_model(table: LatencyTable, space: SearchSpace, *, interpolate: bool = False) -> LatencyModel:
+    """The latency model a table supports; raises InvalidInputError naming what lacks and the command for it.
+
+    With `interpolate`, blocks at image sizes between measured ones are priced, too, and listed in the model.
+    """
+    device = table.fingerprint
+    remedy = f"measure with: {profile_command(table.device_name, device.runtime, device.precision, space)}"
+    if device.runtime == PUBLISHED:
+        remedy = "a published table can be shown and compared, but prices no nets yet"
+    sizes = SizeInterpolation(table)
+    known_ms = sizes.block_ms if interpolate else table.block_ms
+    missing = table.missing(space.vocabulary)
+    if missing and not interpolate:
         raise InvalidInputError(
             f"{table.path} lacks {len(missing)} of the {len(space.vocabulary)} blocks of {space.name}, "
             f"e.g. {missing[0].key}; {remedy}"
         )
     try:
         calibration = table.calibration(net_name(space.name))
+        added = AdditiveCost(space, lambda block: calibration.block_ms((known_ms(block), block.params)))
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {remedy}") from error
-    return LatencyModel(AdditiveCost(space, table.block_ms), calibration)
+    return LatencyModel(added, calibration, frozenset(sizes.used))

@@ -14,7 +14,7 @@ from lut.blocks import chain
 from lut.calibration import Calibration
 from lut.layers import random_weights
 from lut.table import LatencyTable
-from profilers.formats import write
+from profilers.formats import ModelFile
 from profilers.graph import Graph
 from profilers.measurement import Plan
 from profilers.profiler import Profiler
@@ -30,8 +30,10 @@ class ProfileSummary:
     blocks: int
     measured: int  # models that were still wanting when the call began
     unconverged: tuple[str, ...]
+    calm_pct: float  # of this call's visits, those that nothing disturbed; the others were repeated
     calibration: Calibration
     seconds: float
+    writing_s: float  # of these, what it took to write model files
 
 
 def profile(
@@ -41,35 +43,50 @@ def profile(
 
     Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails.
     """
-    started = time.monotonic()
+    started, writing_s = time.monotonic(), 0.0
+    known = {name: len(visits) for name, visits in table.visits.items()}
     with table.writing():  # also while nets are named: that appends to the table, too
         models = _models(space, table, profiler.device.batch)
         wanted = table.pending(models, plan)
         np.random.default_rng(0).shuffle(wanted)  # so that each batch is a mixture of cheap and dear
         # Whole nets among themselves, as finished nets are measured: among blocks their weights stay in caches longer,
-        # and large ones seem 1.5 % faster.
-        for kind in ([name for name in wanted if name not in table.nets], [n for n in wanted if n in table.nets]):
+        # and large ones seem 1.5 % faster. Those that need no more rounds are there for company.
+        blocks = [name for name in wanted if name not in table.nets]
+        nets = [name for name in models if name in table.nets] if len(blocks) < len(wanted) else []
+        for kind in (blocks, nets):
             for first in range(0, len(kind), BATCH_MODELS):
-                batch = {name: models[name] for name in kind[first : first + BATCH_MODELS]}
+                begun = time.monotonic()
+                batch = {
+                    name: profiler.model(models[name](), inner=name not in table.nets)
+                    for name in kind[first : first + BATCH_MODELS]
+                }
+                writing_s += time.monotonic() - begun
                 _measure(profiler, table, plan, batch, report)
+        prefix = net_name(space.name)
+        calibration = table.add_calibration(prefix) if wanted else table.calibration(prefix)
+    new = [visit for name, visits in table.visits.items() for visit in visits[known.get(name, 0) :]]
     return ProfileSummary(
         blocks=len(space.vocabulary),
         measured=len(wanted),
         unconverged=tuple(name for name in models if (m := table.measurement(name)) and not m.converged(plan)),
-        calibration=table.calibration(net_name(space.name)),
+        calm_pct=100 * sum(visit.calm(table.calm_ms) for visit in new) / max(len(new), 1),
+        calibration=calibration,
         seconds=time.monotonic() - started,
+        writing_s=writing_s,
     )
 
 
-def _measure(
-    profiler: Profiler, table: LatencyTable, plan: Plan, graphs: dict[str, Callable[[], Graph]], report: Report
-) -> None:
-    files = {name: write(graph(), profiler.format) for name, graph in graphs.items()}
+def _measure(profiler: Profiler, table: LatencyTable, plan: Plan, files: dict[str, ModelFile], report: Report) -> None:
     earlier = {name: table.visits[name] for name in files if name in table.visits}
+    table.add_state(profiler.state())
+    begun, most = time.monotonic(), 0.0
     for done, found in enumerate(profiler.measure(files, plan, earlier, table.calm_ms), 1):
         table.add_round(found)
-        # All models converge at about the same time, near the end: rounds tell the remaining time better.
-        report("profile", done / plan.max_rounds, f"{len(found.pending)} of {len(files)} intervals still wide")
+        # Whichever is nearest to ending it: the time, the rounds, or all intervals being narrow.
+        spent = (time.monotonic() - begun) / plan.time_limit_s
+        most = max(most, spent, done / plan.max_rounds, 1 - len(found.pending) / len(files))
+        report("profile", min(most, 0.99), f"{len(found.pending)} of {len(files)} intervals still wide")
+    table.add_state(profiler.state())
     report("profile", 1.0, f"{len(files)} models")
 
 

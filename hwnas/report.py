@@ -38,8 +38,8 @@ def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
 
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.add_subplot(xlabel="latency (ms)", ylabel="test accuracy (%)")
-    for device in dict.fromkeys(facts["device"] for facts in bundles):
-        mine = [facts for facts in bundles if facts["device"] == device]
+    for device in dict.fromkeys(map(_device, bundles)):
+        mine = [facts for facts in bundles if _device(facts) == device]
         measured = [facts["measured_ms"] for facts in mine]
         accuracy = [100 * facts["accuracy"] for facts in mine]
         ends = [[abs(facts["interval_ms"][end] - facts["measured_ms"]) for facts in mine] for end in (0, 1)]
@@ -58,3 +58,9 @@ def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
     figure.savefig(drawn, dpi=120, format="png")
     write_atomically(path, drawn.getvalue())
     return path
+
+
+def _device(facts: dict[str, Any]) -> str:
+    """A device with the runtime and precision that its table is of."""
+    mark = facts.get("fingerprint", {})
+    return " ".join([facts["device"], *(str(mark[key]) for key in ("runtime", "precision") if key in mark)])

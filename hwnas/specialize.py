@@ -4,13 +4,16 @@ Search proposes, the device disposes: an architecture is accepted only if the up
 within the budget. What a miss teaches goes into the calibration, and the search runs again.
 """
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from hwnas.arch import Arch, Population
-from hwnas.export.proven import export_proven
+from hwnas.export.proven import Exported, export_proven
+from hwnas.nets.static import StaticNet
 from hwnas.pricing import LatencyModel, evenly_spread, latency_model, net_name
 from hwnas.progress import Report, silent
 from hwnas.search.accuracy import AccuracyPredictor
@@ -22,8 +25,9 @@ from hwnas.training.evaluate import SubnetEvaluator
 from lut.blocks import Block, chain
 from lut.layers import random_weights
 from lut.table import LatencyTable
-from profilers.errors import UntrustedError
-from profilers.formats import ModelFile, write
+from profilers import formats
+from profilers.errors import DeviceError, UntrustedError
+from profilers.formats import ModelFile
 from profilers.measurement import Measurement, Plan, Visit, undisturbed
 from profilers.profiler import Profiler
 
@@ -61,10 +65,10 @@ class Specialised:
     budget_ms: float
     measurement: Measurement
     raw_ms: float  # the median of all visits as the clock had it, disturbed ones included
-    accuracy: float  # on test images
+    accuracy: float  # of the file that was measured, on test images
     max_difference: float  # of the file's logits from the net's
     attempts: int
-    model: ModelFile
+    models: tuple[ModelFile, ...]  # the one that was measured, then the same net in other formats
 
     def facts(self) -> dict[str, Any]:
         """The figures under the names that `--json` and bundle.json have for them."""
@@ -72,7 +76,7 @@ class Specialised:
             **self.candidate.facts(),
             "device": self.device,
             "budget_ms": self.budget_ms,
-            "measured_ms": self.measurement.median_ms,
+            "measured_ms": self.measurement.latency_ms,
             "interval_ms": list(self.measurement.interval_ms),
             "raw_ms": self.raw_ms,
             "accuracy": self.accuracy,
@@ -133,10 +137,8 @@ class Specialiser:
             model = latency_model(self.table, self.space)
             candidate = self.candidate(self._limit_ms(budget_ms, model, misses), model)
             net = self.evaluator.subnet(candidate.arch)
-            exported, difference = export_proven(
-                net, self.profiler.format, self.dataset, batch=self.profiler.device.batch
-            )
-            measurement, raw_ms = self._measure(candidate.arch, exported)
+            exported = self._export(net, self.profiler.format)
+            measurement, raw_ms = self._measure(candidate.arch, exported.model)
             if measurement.interval_ms[1] <= budget_ms:
                 return Specialised(
                     candidate=candidate,
@@ -144,16 +146,27 @@ class Specialiser:
                     budget_ms=budget_ms,
                     measurement=measurement,
                     raw_ms=raw_ms,
-                    accuracy=self.evaluator.test_accuracy(net),
-                    max_difference=difference,
+                    accuracy=self.evaluator.test_accuracy(exported),
+                    max_difference=exported.max_difference,
                     attempts=attempt,
-                    model=exported,
+                    models=(exported.model, *self._other_files(net)),
                 )
             misses.append((candidate.arch, measurement.interval_ms[1]))
         raise UntrustedError(
             f"{ATTEMPTS} candidates were measured and none kept {budget_ms:.4g} ms (the last took up to "
             f"{misses[-1][1]:.4g} ms): profile the device again with --careful, or when it is less busy"
         )
+
+    def _export(self, net: StaticNet, format: str) -> Exported:
+        device = self.profiler.device
+        return export_proven(net, format, self.dataset, device.form, device.batch)
+
+    def _other_files(self, net: StaticNet) -> Iterator[ModelFile]:
+        """The net in the formats that the device does not take, as far as their writers are installed."""
+        for format in formats.names():
+            if format != self.profiler.format:
+                with suppress(DeviceError):
+                    yield self._export(net, format).model
 
     def _limit_ms(self, budget_ms: float, model: LatencyModel, misses: list[tuple[Arch, float]]) -> float:
         """What to ask of the model so that the measurement keeps the budget.
@@ -211,4 +224,4 @@ class Specialiser:
     def _calibration_net(self, name: str) -> ModelFile:
         weights = random_weights(np.random.default_rng(0))
         blocks = [Block.parse(key) for key in self.table.nets[name]]
-        return write(chain([(block, weights) for block in blocks], self.profiler.device.batch), self.profiler.format)
+        return self.profiler.model(chain([(block, weights) for block in blocks], self.profiler.device.batch))

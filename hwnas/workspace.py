@@ -32,6 +32,10 @@ class Workspace:
         """The accuracies measured on one supernet's weights."""
         return supernet.with_name(f"evaluations-{sha256[:12]}.jsonl")
 
+    def bundle(self, device: Device, space: str, budget_ms: float) -> Path:
+        """The folder of a net that was specialised for a device with its settings."""
+        return self.bundles / f"{device.slug}-{space}-{budget_ms:g}ms"
+
     @property
     def bundles(self) -> Path:
         """The folder of all bundles."""

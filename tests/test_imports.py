@@ -19,8 +19,12 @@ WITHOUT_TORCH = (
     "profilers", "lut", "hwnas.spaces", "hwnas.search",
     *(f"hwnas.{name}" for name in ("arch", "space", "pricing", "profiling", "progress", "workspace", "report")),
 )  # fmt: skip
-RUNTIMES = {"onnxruntime", "ai_edge_litert", "tensorflow", "tflite_runtime", "openvino", "tensorrt", "ncnn", "MNN"}
-MAY_USE_A_RUNTIME = ("profilers.backends.", "hwnas.export.parity")
+RUNTIMES = {
+    "onnxruntime", "ai_edge_litert", "ai_edge_quantizer", "tensorflow", "tflite_runtime", "openvino", "tensorrt",
+    "ncnn", "MNN",
+}  # fmt: skip
+TORCH_AS_A_RUNTIME = "profilers.backends.torch"  # and torch_cuda takes it from there
+TFLITE_WRITER = "profilers.formats.tflite"
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 
@@ -47,6 +51,11 @@ def imports(module: str, *, inside_functions: bool) -> set[str]:
     return set(walk(ast.parse(MODULES[module].read_text("utf-8"))))
 
 
+def roots(module: str, *, inside_functions: bool) -> set[str]:
+    """The packages that a module imports from."""
+    return {name.split(".")[0] for name in imports(module, inside_functions=inside_functions)}
+
+
 def loaded_with(module: str) -> set[str]:
     """All that importing a module imports, modules of ours followed, with the packages they are in."""
     seen, todo = set[str](), [module]
@@ -68,14 +77,14 @@ def within(module: str, package: str) -> bool:
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_one_way(module: str) -> None:
     allowed = ORDER[: ORDER.index(module.split(".", maxsplit=1)[0]) + 1]
-    ours = {name.split(".")[0] for name in imports(module, inside_functions=True)} & {*ORDER, "tests", "tools"}
+    ours = roots(module, inside_functions=True) & {*ORDER, "tests", "tools"}
     assert ours <= set(allowed)
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if any(within(m, package) for package in WITHOUT_TORCH)])
 def test_measuring_pricing_and_searching_never_import_torch(module: str) -> None:
-    # A backend for torch is a runtime, imported when it is used; there is none yet that this would forbid.
-    assert not any(within(name, "torch") for name in imports(module, inside_functions=True))
+    if module != TORCH_AS_A_RUNTIME:
+        assert not any(within(name, "torch") for name in imports(module, inside_functions=True))
     assert "torch" not in loaded_with(module)
     for name in imports(module, inside_functions=True) & MODULES.keys():
         assert "torch" not in loaded_with(name), f"{module} imports {name}, which imports torch"
@@ -88,20 +97,30 @@ def test_networks_do_import_torch() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_a_backend_imports_a_runtime_and_only_when_it_is_used(module: str) -> None:
-    used = {name.split(".")[0] for name in imports(module, inside_functions=True)} & RUNTIMES
-    assert not used or module.startswith(MAY_USE_A_RUNTIME)
-    assert not {name.split(".")[0] for name in imports(module, inside_functions=False)} & RUNTIMES
+    used = roots(module, inside_functions=True) & RUNTIMES
+    # The schema of TFLite files and what makes them int8 are in packages of the runtime's.
+    allowed = {"ai_edge_litert", "ai_edge_quantizer"} if module == TFLITE_WRITER else set()
+    assert used <= allowed or (module.startswith("profilers.backends.") and "ai_edge_quantizer" not in used)
+    assert not roots(module, inside_functions=False) & RUNTIMES
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_writer_and_the_fake_runtime_know_onnx(module: str) -> None:
-    if "onnx" in {name.split(".")[0] for name in imports(module, inside_functions=True)}:
-        assert module in ("profilers.formats.onnx", "profilers.backends.fake")
+def test_only_the_writer_and_runtimes_that_interpret_it_know_onnx(module: str) -> None:
+    if "onnx" in roots(module, inside_functions=True):
+        assert module in ("profilers.formats.onnx", "profilers.backends.fake", TORCH_AS_A_RUNTIME)
+    if "onnx" in roots(module, inside_functions=False):
+        assert module == "profilers.formats.onnx"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_tflite_writer_knows_flatbuffers_and_only_when_it_writes(module: str) -> None:
+    assert ("flatbuffers" in roots(module, inside_functions=True)) == (module == TFLITE_WRITER)
+    assert "flatbuffers" not in roots(module, inside_functions=False)
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_nothing_reads_pickles(module: str) -> None:
-    assert not {name.split(".")[0] for name in imports(module, inside_functions=True)} & PICKLES
+    assert not roots(module, inside_functions=True) & PICKLES
     for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
             assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords)
@@ -138,7 +157,7 @@ def test_help_loads_nothing_that_computes() -> None:
 def test_devices_are_listed_without_torch(tmp_path: Path) -> None:
     loaded = modules_after("devices", "--workspace", str(tmp_path), "--json")
     assert "numpy" in loaded
-    assert not loaded & {"torch", "sklearn", "scipy", "matplotlib"}
+    assert not loaded & {"torch", "sklearn", "scipy", "matplotlib", *RUNTIMES - {"onnxruntime"}}
 
 
 def test_profiling_needs_neither_torch_nor_pictures(tmp_path: Path) -> None:

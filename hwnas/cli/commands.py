@@ -14,6 +14,7 @@ from hwnas.cli.options import (
     Json,
     Latencies,
     NoAuto,
+    Precision,
     Resolution,
     Runtime,
     Seed,
@@ -76,6 +77,7 @@ def profile(
     space: SpaceName = "digits",
     resolution: Resolution = "",
     runtime: Runtime = None,
+    precision: Precision = None,
     quick: Annotated[bool, typer.Option("--quick", help="Stop at intervals of ±3 %.")] = False,
     careful: Annotated[bool, typer.Option("--careful", help="Go on to intervals of ±0.5 %.")] = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -89,7 +91,7 @@ def profile(
 
     if quick and careful:
         raise typer.BadParameter("--quick and --careful exclude each other")
-    job = Job.of(workspace, device, runtime, space, resolutions(resolution), "")
+    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), "")
     plan = plan_named("quick" if quick else "careful" if careful else "default")
     done = run_profile(job, plan)
     facts = {
@@ -100,6 +102,7 @@ def profile(
         "measured_models": done.measured,
         "unconverged": list(done.unconverged),
         "target_pct": plan.target_pct,
+        "calm_pct": done.calm_pct,
         "calibration_mean_error_pct": done.calibration.mean_error_pct,
         "calibration_max_error_pct": done.calibration.max_error_pct,
         "seconds": done.seconds,
@@ -110,9 +113,9 @@ def profile(
     total = done.blocks + len(job.table().nets)
     show_table(
         f"{device}, {job.space.name}",
-        ["blocks", f"within ±{plan.target_pct:g} %", "left-out nets: mean error", "largest", "seconds"],
+        ["blocks", f"within ±{plan.target_pct:g} %", "calm visits", "left-out nets: mean error", "largest", "seconds"],
         [[
-            str(done.blocks), f"{total - len(done.unconverged)} of {total}",
+            str(done.blocks), f"{total - len(done.unconverged)} of {total}", f"{done.calm_pct:.0f} %",
             f"{done.calibration.mean_error_pct:.1f} %", f"{done.calibration.max_error_pct:.1f} %",
             f"{done.seconds:.0f}",
         ]],
@@ -144,7 +147,7 @@ def train(
     from hwnas.training.loop import TrainPlan
 
     plan = TrainPlan(recipe=recipe, steps=steps, batch=batch, lr=lr, seed=seed)
-    job = Job.of(workspace, "host", None, space, resolutions(resolution), data)
+    job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
     trained = run_training(job, plan, restart=restart)
     evaluator = evaluator_of(job, trained)
     of_space = trained.net.space
@@ -168,6 +171,7 @@ def search(
     resolution: Resolution = "",
     data: Data = "digit-pairs",
     runtime: Runtime = None,
+    precision: Precision = None,
     seed: Seed = 0,
     no_auto: NoAuto = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -181,7 +185,7 @@ def search(
     from hwnas.cli.values import latencies_ms, resolutions
 
     budgets = latencies_ms(latency)
-    job = Job.of(workspace, device, runtime, space, resolutions(resolution), data)
+    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), data)
     found = search_all(job, budgets, seed=seed, auto=not no_auto)
     if as_json:
         show_json(found[0] if len(found) == 1 else found)
@@ -197,6 +201,7 @@ def specialize(
     resolution: Resolution = "",
     data: Data = "digit-pairs",
     runtime: Runtime = None,
+    precision: Precision = None,
     seed: Seed = 0,
     no_auto: NoAuto = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -210,7 +215,7 @@ def specialize(
     from hwnas.cli.values import latencies_ms, resolutions
 
     budgets = latencies_ms(latency)
-    job = Job.of(workspace, device, runtime, space, resolutions(resolution), data)
+    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), data)
     found = specialise_all(job, budgets, seed=seed, auto=not no_auto, command=" ".join(["hwnas", *sys.argv[1:]]))
     if as_json:
         show_json(found[0] if len(found) == 1 else found)
@@ -221,18 +226,23 @@ def specialize(
 @app.command()
 def export(
     arch: Annotated[str, typer.Option(help="The architecture, as search prints it.")],
-    output: Annotated[Path, typer.Option(help="The ONNX file to write.")] = Path("model.onnx"),
+    output: Annotated[
+        Path, typer.Option(help="The file to write; its suffix, .onnx or .tflite, is the format.")
+    ] = Path("model.onnx"),
+    precision: Precision = None,
     space: SpaceName = "digits",
     data: Data = "digit-pairs",
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Write one subnet of a trained supernet as ONNX, proven equal to the net."""
+    """Write one subnet of a trained supernet as ONNX or TFLite, proven equal to the net."""
     from hwnas.cli.display import show_json
     from hwnas.cli.specialising import export_subnet
     from hwnas.cli.steps import Job
+    from profilers.device import Device
 
-    facts: dict[str, Any] = export_subnet(Job.of(workspace, "host", None, space, (), data), arch, output)
+    form = Device(name="any", precision=precision or "fp32").form
+    facts: dict[str, Any] = export_subnet(Job.of(workspace, "host", None, None, space, (), data), arch, output, form)
     if as_json:
         show_json(facts)
     else:

@@ -5,11 +5,14 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from hwnas.heatmap import HeatMap
 
 SECONDS_PER_LINE = 10.0  # between two lines of progress where there is no terminal to draw bars on
 
@@ -31,8 +34,30 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]
         table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
     for row in rows:
         table.add_row(*row)
+    _console().print(table)
+
+
+def show_heat_map(title: str, found: "HeatMap") -> None:
+    """Print a heat map, if there is anything on it, from white to red where the terminal has colours."""
+    if not found.cells:
+        return
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))  # ten columns fit 80 characters
+    table.add_column("", overflow="fold")
+    for column in found.columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in found.rows:
+        cells = []
+        for column in found.columns:
+            cell = found.cells.get((row, column))
+            fade = 255 if cell is None else 255 - round(200 * found.heat(cell))
+            cells.append("" if cell is None else f"[black on rgb(255,{fade},{fade})]{cell.ms:.3g}[/]")
+        table.add_row(row, *cells)
+    _console().print(table)
+
+
+def _console() -> Console:
     # A result that is piped into a file is not to be cut to the width of a terminal that is not there.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 class ProgressDisplay:

@@ -11,6 +11,9 @@ WorkspaceFolder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceName = Annotated[str, typer.Option("--device", help="A device, as `hwnas devices` lists them.")]
 Runtime = Annotated[str | None, typer.Option("--runtime", help="Another runtime than the device's own.")]
+Precision = Annotated[
+    str | None, typer.Option("--precision", help="Another precision than the device's own: fp32 or int8.")
+]
 SpaceName = Annotated[str, typer.Option("--space", help="A search space, NAME or NAME@WIDTH.")]
 Resolution = Annotated[
     str, typer.Option("--resolution", help="Image sizes, like 160,192,224; the space's own if none.")

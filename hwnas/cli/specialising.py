@@ -19,6 +19,7 @@ from hwnas.specialize import Specialiser
 from hwnas.training.datasets import open_dataset
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
+from profilers.formats import Form
 from profilers.profiler import open_profiler
 
 
@@ -45,7 +46,7 @@ def specialise_all(
                 f"budget {in_ms(budget_ms)}: measured {found.measurement} ({in_ms(found.raw_ms)} with disturbed "
                 f"visits); file and net differ by at most {found.max_difference:.1e}"
             )
-            folder = job.workspace.bundles / f"{job.device.name}-{worker.space.name}-{budget_ms:g}ms"
+            folder = job.workspace.bundle(job.device, worker.space.name, budget_ms)
             facts = {
                 **found.facts(),
                 "fingerprint": asdict(worker.table.fingerprint),
@@ -58,25 +59,26 @@ def specialise_all(
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             }
             files = write_bundle(
-                folder, found.model, labels=dataset.classes, shape=dataset.shape, scaling=dataset.scaling, facts=facts
+                folder, found.models, labels=dataset.classes, shape=dataset.shape, scaling=dataset.scaling, facts=facts
             )
             results.append({**found.facts(), "files": files, "bundle": str(folder)})
     return results
 
 
-def export_subnet(job: Job, arch: str, output: Path) -> dict[str, Any]:
+def export_subnet(job: Job, arch: str, output: Path, form: Form) -> dict[str, Any]:
     """Write one subnet as a model file whose format is the output's suffix; returns facts to show."""
     trained = ready_supernet(job, auto=False)
     evaluator = evaluator_of(job, trained)
     found = trained.net.space.parse(arch)
     net = evaluator.subnet(found)
     dataset = open_dataset(trained.data, trained.seed)
-    model, difference = export_proven(net, output.suffix.removeprefix("."), dataset)
-    write_atomically(output, model.content)
+    exported = export_proven(net, output.suffix.removeprefix("."), dataset, form)
+    write_atomically(output, exported.model.content)
     return {
         "arch": str(found),
         "file": str(output),
-        "max_difference": difference,
+        "max_difference": exported.max_difference,
+        "test_accuracy": evaluator.test_accuracy(exported),
         "validation_accuracy": evaluator.validation_accuracy(found),
     }
 

@@ -33,10 +33,17 @@ class Job:
 
     @classmethod
     def of(
-        cls, workspace: Path, device: str, runtime: str | None, space: str, resolutions: tuple[int, ...], data: str
+        cls,
+        workspace: Path,
+        device: str,
+        runtime: str | None,
+        precision: str | None,
+        space: str,
+        resolutions: tuple[int, ...],
+        data: str,
     ) -> "Job":
         """The job a command's options describe; raises UnknownNameError for names that are not known."""
-        found = find_device(device, workspace, runtime)
+        found = find_device(device, workspace, runtime, precision)
         return cls(Workspace(workspace), found, open_space(space, resolutions=resolutions), data)
 
     @property
@@ -58,7 +65,7 @@ def run_profile(job: Job, plan: Plan) -> ProfileSummary:
 def ready_table(job: Job, *, auto: bool) -> LatencyTable:
     """The job's table with everything a latency model needs, profiled first where it is missing and `auto`."""
     if not auto and not job.table_path.exists():
-        command = profile_command(job.device.name, job.device.runtime, job.space)
+        command = profile_command(job.device.name, job.device.runtime, job.device.precision, job.space)
         raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
     table = job.table()  # a damaged or foreign one is not mended by measuring
     try:

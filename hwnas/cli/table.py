@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.cli.options import DeviceName, Json, Resolution, Runtime, SpaceName, WorkspaceFolder
+from hwnas.cli.options import DeviceName, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
 
 if TYPE_CHECKING:
     from lut.table import LatencyTable
@@ -19,25 +19,76 @@ TableFile = Annotated[Path, typer.Argument(help="A table file, as `hwnas profile
 def show(
     device: DeviceName = "host",
     runtime: Runtime = None,
+    precision: Precision = None,
+    png: Annotated[Path | None, typer.Option("--png", help="Also draw the heat map into this file.")] = None,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Show a device's table: every entry with its interval."""
-    from hwnas.cli.display import show_json, show_table
+    """Show a device's table: every entry with its interval, a heat map, and how good its predictions were."""
+    from hwnas.cli.display import show_heat_map, show_json, show_table
+    from hwnas.heatmap import draw_heat_maps, heat_map
 
-    table = _table(workspace, device, runtime)
+    table = _table(workspace, device, runtime, precision)
     entries = sorted(table.measured(), key=lambda entry: entry[0])
     if as_json:
         show_json([
-            {"name": name, "median_ms": m.median_ms, "interval_ms": m.interval_ms, "calm_visits": len(m.samples_ms)}
+            {"name": name, "latency_ms": m.latency_ms, "interval_ms": m.interval_ms, "calm_visits": len(m.samples_ms)}
             for name, m in entries
         ])  # fmt: skip
-        return
-    rows = [
-        [name, f"{m.median_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))] for name, m in entries
-    ]
-    show_table("Latency table", ["entry", "median", "95 % interval", "calm visits"], rows)
-    print(table.path)
+    else:
+        show_table("Latency table", ["entry", "latency", "95 % interval", "calm visits"], [
+            [name, f"{m.latency_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))]
+            for name, m in entries
+        ])  # fmt: skip
+        show_heat_map("What blocks cost, in ms; the redder, the more for each MAC", heat_map(table))
+        for nets, found in table.calibrations.items():
+            print(
+                f"{nets.removeprefix('net ')} {found['count']:.0f} whole nets, each left out of the fit in turn: "
+                f"mean error {found['mean_error_pct']:.1f} %, largest {found['max_error_pct']:.1f} %"
+            )
+        if table.states:
+            print("the device when it was last measured:", ", ".join(f"{k} {v}" for k, v in table.states[-1].items()))
+        print(table.path)
+    if png:
+        draw_heat_maps({table.path.stem: heat_map(table)}, png)
+
+
+@app.command()
+def price(
+    archs: Annotated[list[str], typer.Argument(help="Architectures, as search prints them.")],
+    device: DeviceName = "host",
+    space: SpaceName = "digits",
+    resolution: Resolution = "",
+    runtime: Runtime = None,
+    precision: Precision = None,
+    interpolate: Annotated[
+        bool, typer.Option("--interpolate", help="Also at image sizes between measured ones, and say so.")
+    ] = False,
+    workspace: WorkspaceFolder = Path("hwnas-work"),
+    as_json: Json = False,
+) -> None:
+    """Predict what architectures take on a device, from its table alone."""
+    from hwnas.cli.display import show_json, show_table
+    from hwnas.cli.values import in_ms, resolutions
+    from hwnas.pricing import latency_model
+    from hwnas.spaces import open_space
+
+    wanted = open_space(space, resolutions=resolutions(resolution))
+    model = latency_model(_table(workspace, device, runtime, precision), wanted, interpolate=interpolate)
+    rows = []
+    for arch in map(wanted.parse, archs):
+        blocks = list(wanted.layers(arch).values())
+        guessed = sum(block in model.interpolated for block in blocks)
+        rows.append((str(arch), float(model(wanted.row(arch)[None])[0]), len(blocks), guessed))
+    error_pct = model.calibration.spread_pct
+    if as_json:
+        show_json([
+            {"arch": arch, "predicted_ms": ms, "error_pct": error_pct, "blocks": count, "interpolated_blocks": guessed}
+            for arch, ms, count, guessed in rows
+        ])  # fmt: skip
+    else:
+        shown = [[arch, in_ms(ms), f"{error_pct:.1f} %", f"{guessed} of {count}"] for arch, ms, count, guessed in rows]
+        show_table("Predicted latency", ["architecture", "predicted", "typical error", "interpolated blocks"], shown)
 
 
 @app.command("import")
@@ -75,6 +126,7 @@ def check(
     space: SpaceName = "digits",
     resolution: Resolution = "",
     runtime: Runtime = None,
+    precision: Precision = None,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
@@ -85,7 +137,7 @@ def check(
     from hwnas.spaces import open_space
     from profilers.measurement import PLANS
 
-    table = _table(workspace, device, runtime)
+    table = _table(workspace, device, runtime, precision)
     wanted = open_space(space, resolutions=resolutions(resolution))
     missing = [block.key for block in table.missing(wanted.vocabulary)]
     present = [block.key for block in wanted.vocabulary if block.key not in missing]
@@ -123,7 +175,7 @@ def diff(
     )
 
 
-def _table(workspace: Path, device: str, runtime: str | None) -> "LatencyTable":
+def _table(workspace: Path, device: str, runtime: str | None, precision: str | None) -> "LatencyTable":
     """The table of a device, measured here or imported."""
     from hwnas.workspace import Workspace
     from lut.table import LatencyTable
@@ -133,7 +185,7 @@ def _table(workspace: Path, device: str, runtime: str | None) -> "LatencyTable":
     place = Workspace(workspace)
     if (published := place.imported(device)).exists():
         return LatencyTable.read(published)
-    path = place.table(find_device(device, workspace, runtime))
+    path = place.table(find_device(device, workspace, runtime, precision))
     if not path.exists():
         raise InvalidInputError(f"{path} is not there: {device} was not profiled yet, see hwnas profile --help")
     return LatencyTable.read(path)

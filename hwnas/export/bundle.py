@@ -11,7 +11,7 @@ from typing import Any
 from lut.storage import write_atomically
 from profilers.formats import ModelFile
 
-PREDICT = '''"""Classify an image with the model beside this file: python predict.py image.npy
+_PREDICT = '''"""Classify an image with the model beside this file: python predict.py image.npy
 
 The image is a float32 array of shape {shape}, scaled as in training: {scaling}.
 """
@@ -20,36 +20,58 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-
+{runtime}
 here = Path(__file__).parent
-session = onnxruntime.InferenceSession(here / "model.onnx", providers=["CPUExecutionProvider"])
 image = np.load(sys.argv[1]).astype(np.float32).reshape({shape})
-image = np.repeat(image[None], session.get_inputs()[0].shape[0], axis=0)
-logits = session.run(None, {{"input": image}})[0][0]
+{run}
 labels = (here / "labels.txt").read_text().split("\\n")
 for index in np.argsort(-logits)[:3]:
     print(f"{{labels[index]}}  {{np.exp(logits[index]) / np.exp(logits).sum():.3f}}")
 '''
+_RUNTIMES = {
+    "onnx": ("import onnxruntime\n", '''session = onnxruntime.InferenceSession(here / "model.onnx")
+image = np.repeat(image[None], session.get_inputs()[0].shape[0], axis=0)
+logits = session.run(None, {"input": image})[0][0]'''),
+    "tflite": ('''
+try:
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:  # as on older boards
+    from tflite_runtime.interpreter import Interpreter
+''', '''interpreter = Interpreter(str(here / "model.tflite"))
+interpreter.allocate_tensors()
+(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+image = np.repeat(image.transpose(1, 2, 0)[None], given["shape"][0], axis=0)  # channels last
+if given["dtype"] == np.int8:
+    scale, zero = given["quantization"]
+    image = np.clip(np.round(image / scale) + zero, -128, 127).astype(np.int8)
+interpreter.set_tensor(given["index"], image)
+interpreter.invoke()
+logits = interpreter.get_tensor(made["index"])[0].astype(np.float32)
+if made["dtype"] == np.int8:
+    scale, zero = made["quantization"]
+    logits = (logits - zero) * scale'''),
+}  # fmt: skip
 
 
 def write_bundle(
     folder: Path,
-    model: ModelFile,
+    models: Sequence[ModelFile],
     *,
     labels: Sequence[str],
     shape: tuple[int, int, int],
     scaling: str,
     facts: Mapping[str, Any],
 ) -> dict[str, str]:
-    """Write the model, labels.txt, predict.py and bundle.json; returns the SHA-256 of each file by name.
+    """Write the models, labels.txt, predict.py and bundle.json; returns the SHA-256 of each file by name.
 
-    `shape` is an image's, (C, H, W), and `scaling` says in words what its values are. bundle.json holds `facts` and
+    predict.py runs the first of the models, which are one net in several formats. `shape` is an image's, (C, H, W),
+    and `scaling` says in words what its values are. bundle.json holds `facts` and
     the digests. The folder appears as a whole, in place of one from before.
     """
-    script = PREDICT.format(shape=shape, scaling=scaling)
+    runtime, run = _RUNTIMES[models[0].format]
+    script = _PREDICT.format(shape=shape, scaling=scaling, runtime=runtime, run=run)
     contents = {
-        f"model.{model.format}": model.content,
+        **{f"model.{model.format}": model.content for model in models},
         "labels.txt": "\n".join(labels).encode(),
         "predict.py": script.encode(),
     }

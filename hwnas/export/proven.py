@@ -1,20 +1,44 @@
 """The one way from a subnet to a file that is shipped: lowered, written, and proven equal on real images."""
 
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
 from hwnas.export.lower import lower
-from hwnas.export.parity import max_difference
+from hwnas.export.parity import max_difference, run_file
 from hwnas.nets.static import StaticNet
 from hwnas.training.datasets import Dataset
 from hwnas.training.evaluate import to_tensors
-from profilers.formats import ModelFile, write
+from profilers.formats import FP32, Form, ModelFile, write
 
-IMAGES = 32
+PROVING_IMAGES = 32
+RANGE_IMAGES = 256  # that int8 scales are made from
 
 
-def export_proven(net: StaticNet, format: str, dataset: Dataset, batch: int = 1) -> tuple[ModelFile, float]:
-    """The net as a model file for `batch` images, and the largest difference of its logits from the net's.
+@dataclass(frozen=True)
+class Exported:
+    """A model file, and the largest difference of logits between the net and the file, or its float32 twin."""
 
-    Raises UntrustedError if they differ by more than `hwnas.export.parity.LIMIT`.
+    model: ModelFile
+    max_difference: float
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The file's logits, (n, classes), for images (n, C, H, W)."""
+        return torch.from_numpy(run_file(self.model, images.contiguous().numpy()))
+
+
+def export_proven(net: StaticNet, format: str, dataset: Dataset, form: Form = FP32, batch: int = 1) -> Exported:
+    """The net as a model file for `batch` images.
+
+    An int8 file cannot equal the net: its float32 twin, of the same operations, must, and its accuracy is the file's
+    own. Raises UntrustedError if logits differ by more than `hwnas.export.parity.LIMIT`.
     """
-    model = write(lower(net, batch), format)
-    images, _ = to_tensors(dataset.batch("test", 0, IMAGES))
-    return model, max_difference(net, model, images)
+    graph = lower(net, batch)
+    images, _ = to_tensors(dataset.batch("test", 0, PROVING_IMAGES))
+    twin = write(graph, format, replace(form, precision="fp32"))
+    difference = max_difference(net, twin, images)
+    if form.precision == "fp32":
+        return Exported(twin, difference)
+    seen, _ = dataset.batch("train", 0, RANGE_IMAGES // batch * batch)
+    return Exported(write(graph, format, form, images=seen), difference)

@@ -1,6 +1,6 @@
 """Judging subnets: batch-norm statistics of their own, then accuracy on images nobody trained on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -69,8 +69,8 @@ class _Moments:
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Share of images whose label gets the largest logit; the net is run as it is, so put it in eval mode."""
+def accuracy(net: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Share of images whose label gets the largest logit; a torch net is run as it is, so put it in eval mode."""
     right = seen = 0
     for images, labels in batches:
         right += int((net(images).argmax(dim=1) == labels).sum())
@@ -103,8 +103,8 @@ class SubnetEvaluator:
             self.known[arch] = found
         return self.known[arch]
 
-    def test_accuracy(self, net: nn.Module) -> float:
-        """Accuracy of a net on test images, which decide nothing."""
+    def test_accuracy(self, net: Callable[[Tensor], Tensor]) -> float:
+        """Accuracy of a net, or of a file, on test images, which decide nothing."""
         return accuracy(net, self._images("test", 0, TEST_BATCHES))
 
     def subnet(self, arch: Arch) -> StaticNet:

@@ -5,18 +5,23 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import hwnas as package
-from hwnas.export.parity import run_onnx
+from hwnas.export.parity import run_file
 from hwnas.spaces import open_space
+from hwnas.training import evaluate
 from hwnas.training.datasets import open_dataset
 from lut.table import LatencyTable
+from profilers import formats
 from profilers.backends.fake import price_ms
+from profilers.errors import DeviceError
 from profilers.formats import ModelFile
+from profilers.profiler import sentinel_graph
 
 FAKE = ("--runtime", "fake")
 CANDIDATE = {"arch", "device", "budget_ms", "predicted_ms", "validation_accuracy", "macs", "params", "evaluations"}
@@ -44,6 +49,13 @@ def specialised(hwnas, workspace, model):
     done = hwnas("specialize", "--latency", f"{limit:.4f}ms", *FAKE, "--workspace", workspace, "--json", "--no-auto")
     assert done.code == 0, done.err
     return done.json
+
+
+def writable_formats():
+    """The formats whose writers are installed here."""
+    for name in formats.names():
+        with suppress(DeviceError):
+            yield formats.write(sentinel_graph(1), name).format
 
 
 def sha256(path):
@@ -77,13 +89,15 @@ def test_profile_measures_every_block_once(hwnas, tmp_path):
     first, second = (hwnas("profile", *FAKE, "--workspace", tmp_path, "--json") for _ in range(2))
     assert (first.code, second.code) == (0, 0)
     assert set(first.json) == set(second.json) == {
-        "device", "space", "table", "blocks", "measured_models", "unconverged", "target_pct",
+        "device", "space", "table", "blocks", "measured_models", "unconverged", "target_pct", "calm_pct",
         "calibration_mean_error_pct", "calibration_max_error_pct", "seconds",
     }  # fmt: skip
     assert first.json["blocks"] == len(DIGITS.vocabulary) and first.json["unconverged"] == []
-    assert second.json["measured_models"] == 0
+    assert second.json["measured_models"] == 0 and second.json["calm_pct"] == 0
     found = LatencyTable.read(Path(first.json["table"]))
     assert not found.missing(DIGITS.vocabulary)
+    visits = [visit for of_one in found.visits.values() for visit in of_one]
+    assert first.json["calm_pct"] == pytest.approx(100 * np.mean([visit.calm(found.calm_ms) for visit in visits]))
 
 
 def test_training_again_trains_no_further(hwnas, workspace, supernet):
@@ -123,12 +137,19 @@ def test_a_specialised_net_keeps_its_budget_and_its_figures_are_true(specialised
     assert {key: record[key] for key in SPECIALISED - {"files", "bundle"}} == {
         key: specialised[key] for key in SPECIALISED - {"files", "bundle"}
     }
-    assert {path.name for path in bundle.iterdir()} == {"bundle.json", "labels.txt", "model.onnx", "predict.py"}
-    assert record["files"] == specialised["files"]
-    assert specialised["files"] == {name: sha256(bundle / name) for name in ("labels.txt", "model.onnx", "predict.py")}
+    files = {"labels.txt", "predict.py", *(f"model.{name}" for name in writable_formats())}
+    assert {path.name for path in bundle.iterdir()} == files | {"bundle.json"}
+    assert record["files"] == specialised["files"] == {name: sha256(bundle / name) for name in files}
     assert record["table_sha256"] == sha256(table)
     assert record["supernet_sha256"] == sha256(workspace / "supernets" / "digits-digit-pairs" / "supernet.safetensors")
     assert record["fingerprint"]["runtime"] == "fake" and record["hwnas"] == package.__version__
+
+
+def test_the_accuracy_told_is_that_of_the_file_that_is_shipped(specialised):
+    images, labels = open_dataset("digit-pairs").batch("test", 0, evaluate.BATCH * evaluate.TEST_BATCHES)
+    content = (Path(specialised["bundle"]) / "model.onnx").read_bytes()
+    right = run_file(ModelFile("onnx", content), images).argmax(axis=1) == labels
+    assert specialised["accuracy"] == pytest.approx(right.mean())
 
 
 def test_the_measured_time_is_that_of_the_file_that_is_shipped(specialised):
@@ -141,7 +162,7 @@ def test_what_was_measured_becomes_one_more_net_that_the_table_is_calibrated_on(
     before, after = (LatencyTable.read(path) for path in (prepared / table.relative_to(table.parents[1]), table))
     added = after.nets.keys() - before.nets.keys()
     assert f"net {specialised['arch']}" in after.nets and len(added) <= specialised["attempts"]
-    assert after.measurement(f"net {specialised['arch']}").median_ms == pytest.approx(
+    assert after.measurement(f"net {specialised['arch']}").latency_ms == pytest.approx(
         specialised["measured_ms"], rel=0.02
     )
 
@@ -163,7 +184,7 @@ def test_a_bundle_classifies_with_nothing_but_numpy_and_onnxruntime(specialised,
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    logits = run_onnx(ModelFile("onnx", (bundle / "model.onnx").read_bytes()), image[None])[0]
+    logits = run_file(ModelFile("onnx", (bundle / "model.onnx").read_bytes()), image[None])[0]
     assert [label for label, _ in lines] == [dataset.classes[i] for i in np.argsort(-logits)[:3]]
     shares = np.sort(np.exp(logits) / np.exp(logits).sum())[::-1]
     assert [float(share) for _, share in lines] == pytest.approx(shares[:3], abs=6e-4)
@@ -200,9 +221,10 @@ def test_a_missing_table_is_measured_on_the_way(hwnas, workspace, table, model):
 def test_an_exported_subnet_computes_what_the_file_of_its_arch_should(hwnas, workspace, tmp_path):
     output = tmp_path / "deep" / "net.onnx"
     done = hwnas("export", "--arch", DIGITS.smallest, "--output", output, "--workspace", workspace, "--json")
-    assert done.code == 0 and set(done.json) == {"arch", "file", "max_difference", "validation_accuracy"}
+    assert done.code == 0
+    assert set(done.json) == {"arch", "file", "max_difference", "test_accuracy", "validation_accuracy"}
     assert done.json["arch"] == str(DIGITS.smallest) and done.json["max_difference"] <= 1e-4
-    logits = run_onnx(ModelFile("onnx", output.read_bytes()), np.zeros((1, 1, 40, 40), np.float32))
+    logits = run_file(ModelFile("onnx", output.read_bytes()), np.zeros((1, 1, 40, 40), np.float32))
     assert logits.shape == (1, 100) and np.isfinite(logits).all()
 
 
@@ -211,8 +233,8 @@ def test_table_show_lists_every_entry_with_its_interval(hwnas, workspace, table)
     assert done.code == 0
     assert {entry["name"] for entry in done.json} == {name for name, _ in LatencyTable.read(table).measured()}
     for entry in done.json:
-        assert set(entry) == {"name", "median_ms", "interval_ms", "calm_visits"}
-        assert entry["interval_ms"][0] <= entry["median_ms"] <= entry["interval_ms"][1]
+        assert set(entry) == {"name", "latency_ms", "interval_ms", "calm_visits"}
+        assert entry["interval_ms"][0] <= entry["latency_ms"] <= entry["interval_ms"][1]
     assert hwnas("table", "show", *FAKE, "--workspace", workspace).code == 0
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from hwnas.export.bundle import write_bundle
 from hwnas.spaces import open_space
+from hwnas.workspace import Workspace
 from lut.table import LatencyTable
+from profilers.device import find_device
 from profilers.errors import InvalidInputError
 from profilers.formats import ModelFile
 
@@ -83,7 +85,10 @@ def rewrite(table, change):
     table.write_text("".join(json.dumps(line) + "\n" for line in lines if line is not None))
 
 
-@pytest.mark.parametrize("key", ["machine", "cores", "runtime", "runtime_version", "precision", "threads", "batch"])
+@pytest.mark.parametrize(
+    "key",
+    ["machine", "cores", "runtime", "runtime_version", "precision", "threads", "batch", "cpus", "hswish", "clock"],
+)
 def test_a_table_that_was_measured_elsewhere_is_refused(hwnas, workspace, table, key, files):
     def elsewhere(line):
         if "fingerprint" in line:
@@ -95,6 +100,29 @@ def test_a_table_that_was_measured_elsewhere_is_refused(hwnas, workspace, table,
     for command in (("search", "--latency", "0.6ms"), ("profile",)):
         done = hwnas(*command, *FAKE, "--workspace", workspace)
         assert done.code == 3 and f"measured elsewhere ({key} " in done.refusal
+    assert files(workspace) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "difference"),
+    [
+        ("batch = 2", "batch 1 against 2"),
+        ("threads = 2", "threads 1 against 2"),
+        ('clock = "cpu"', "clock 'wall' against 'cpu'"),
+        ('hswish = "split"', "hswish 'fused' against 'split'"),
+        ("cpus = [0]", "cpus '' against '0'"),
+    ],
+)
+def test_a_table_is_not_used_for_the_same_device_with_other_settings(
+    hwnas, workspace, table, setting, difference, files
+):
+    (workspace / "devices.toml").write_text(f'[host]\nruntime = "fake"\n{setting}\n')
+    content, place = table.read_bytes(), Workspace(workspace).table(find_device("host", workspace))
+    place.write_bytes(content)
+    before = files(workspace)
+    for command in (("search", "--latency", "0.6ms"), ("search", "--latency", "0.6ms", "--no-auto"), ("profile",)):
+        done = hwnas(*command, "--workspace", workspace)
+        assert done.code == 3 and f"{place} was measured elsewhere ({difference})" in done.refusal
     assert files(workspace) == before
 
 
@@ -209,9 +237,8 @@ def test_a_disk_that_is_full_leaves_the_supernet_as_it_was(hwnas, workspace, sup
 
 def test_a_disk_that_is_full_leaves_the_bundle_and_the_picture_as_they_were(tmp_path, files):
     def bundle(size):
-        return write_bundle(
-            tmp_path / "bundle", ModelFile("onnx", b"x" * size), labels=["a"], shape=(1, 2, 2), scaling="", facts={}
-        )
+        models = [ModelFile("onnx", b"x" * 10), ModelFile("tflite", b"x" * size)]
+        return write_bundle(tmp_path / "bundle", models, labels=["a"], shape=(1, 2, 2), scaling="", facts={})
 
     bundle(10)
     before = files(tmp_path)

@@ -1,0 +1,127 @@
+"""What tables say on the command line: prices, heat maps, how good they are; and that precisions are kept apart."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from hwnas.heatmap import heat_map
+from hwnas.spaces import open_space
+from hwnas.workspace import Workspace
+from lut.blocks import chain
+from lut.layers import random_weights
+from lut.table import LatencyTable
+from profilers.backends.fake import price_ms
+from profilers.device import find_device
+from profilers.formats import PRECISIONS, write
+
+FAKE = ("--runtime", "fake")
+DIGITS = open_space("digits")
+PRICE = {"arch", "predicted_ms", "error_pct", "blocks", "interpolated_blocks"}
+
+pytestmark = pytest.mark.usefixtures("no_settings")
+
+
+def fake_ms(space, arch):
+    """What a whole net takes on the fake device."""
+    weights = random_weights(np.random.default_rng(0))
+    return price_ms(write(chain([(block, weights) for block in space.layers(arch).values()]), "onnx").content)
+
+
+def test_architectures_are_priced_from_the_table_alone(hwnas, workspace, table, model):
+    before = table.read_bytes()
+    rows = DIGITS.sample(3, np.random.default_rng(0))
+    done = hwnas("table", "price", *map(DIGITS.arch, rows), *FAKE, "--workspace", workspace, "--json")
+    assert done.code == 0 and table.read_bytes() == before
+    for found, row in zip(done.json, rows, strict=True):
+        assert set(found) == PRICE and found["arch"] == str(DIGITS.arch(row))
+        assert found["predicted_ms"] == pytest.approx(model(row[None])[0])
+        assert found["error_pct"] == pytest.approx(model.calibration.spread_pct)
+        assert (found["blocks"], found["interpolated_blocks"]) == (len(DIGITS.layers(DIGITS.arch(row))), 0)
+
+
+def test_a_price_is_shown_with_its_unit_and_typical_error(hwnas, workspace, model):
+    shown = hwnas("table", "price", DIGITS.smallest, *FAKE, "--workspace", workspace).out
+    ms = float(model(DIGITS.row(DIGITS.smallest)[None])[0])
+    assert f"{ms:.4g} ms" in shown and f"{model.calibration.spread_pct:.1f} %" in shown
+    assert f"0 of {len(DIGITS.layers(DIGITS.smallest))}" in shown
+
+
+@pytest.mark.parametrize("arch", ["digits:1", "elsewhere:1-2", "x"])
+def test_an_architecture_of_elsewhere_has_no_price(hwnas, workspace, arch):
+    done = hwnas("table", "price", arch, *FAKE, "--workspace", workspace)
+    assert done.code == 3 and arch in done.refusal
+
+
+def test_an_image_size_between_profiled_ones_is_priced_where_that_is_asked_for(hwnas, tmp_path):
+    measured, space = open_space("digits", resolutions=(32, 48)), open_space("digits", resolutions=(40,))
+    where = (*FAKE, "--workspace", tmp_path, "--json")
+    assert hwnas("profile", "--resolution", "32,48", *where).code == 0
+    archs = [space.smallest, space.largest]
+    ask = ("table", "price", *archs, "--resolution", 40, *where)
+    refused = hwnas(*ask)
+    lacking = [block for block in space.vocabulary if block not in measured.vocabulary]
+    assert refused.code == 3 and f"lacks {len(lacking)} of the {len(space.vocabulary)} blocks" in refused.refusal
+    done = hwnas(*ask, "--interpolate")
+    assert done.code == 0
+    for found, arch in zip(done.json, archs, strict=True):
+        blocks = space.layers(arch).values()
+        assert found["interpolated_blocks"] == sum(block in lacking for block in blocks) < found["blocks"]
+        assert found["predicted_ms"] == pytest.approx(fake_ms(space, arch), rel=0.05)
+    shown = hwnas(*ask[:-1], "--interpolate").out
+    assert all(f"{found['interpolated_blocks']} of {found['blocks']}" in shown for found in done.json)
+    beyond = hwnas("table", "price", open_space("digits", resolutions=(56,)).smallest, "--resolution", 56,
+                   "--interpolate", *where)  # fmt: skip
+    assert beyond.code == 3 and beyond.refusal.endswith(f"--space {space.name} --resolution 56")
+
+
+def test_a_table_is_shown_with_a_heat_map_its_errors_and_the_state_of_the_device(hwnas, workspace, table):
+    found = LatencyTable.read(table)
+    shown = hwnas("table", "show", *FAKE, "--workspace", workspace).out
+    cells = heat_map(found).cells.values()
+    assert "the redder, the more for each MAC" in shown and all(f"{cell.ms:.3g}" in shown.split() for cell in cells)
+    (calibration,) = found.calibrations.values()
+    assert f"{calibration['count']} whole nets, each left out of the fit in turn" in shown
+    assert f"mean error {calibration['mean_error_pct']:.1f} %, largest {calibration['max_error_pct']:.1f} %" in shown
+    (line,) = re.findall("the device when it was last measured: .*", shown)
+    assert all(f"{name} {value}" in line for name, value in found.states[-1].items())
+
+
+def test_the_heat_map_is_drawn_where_that_is_asked_for(hwnas, workspace, tmp_path):
+    for number, more in enumerate([(), ("--json",)]):
+        picture = tmp_path / f"{number}.png"
+        assert hwnas("table", "show", *FAKE, "--workspace", workspace, "--png", picture, *more).code == 0
+        assert picture.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_a_table_without_inverted_residuals_is_shown_and_not_drawn(hwnas, workspace, table, tmp_path):
+    header, *records = table.read_text().splitlines(keepends=True)
+    table.write_text(header)
+    assert len(records) > 1
+    assert hwnas("table", "show", *FAKE, "--workspace", workspace).code == 0
+    done = hwnas("table", "show", *FAKE, "--workspace", workspace, "--png", tmp_path / "map.png")
+    assert done.code == 3 and "has no inverted residuals to draw" in done.err
+    assert not (tmp_path / "map.png").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("profile",), ("search", "--latency", "1ms"), ("specialize", "--latency", "1ms"), ("table", "show"),
+                ("table", "check"), ("table", "price", DIGITS.smallest)],
+    ids=lambda command: " ".join(map(str, command[:2])),
+)  # fmt: skip
+def test_a_precision_that_the_runtime_does_not_have_is_answered_with_those_it_has(hwnas, tmp_path, command, files):
+    done = hwnas(*command, *FAKE, "--precision", "int8", "--workspace", tmp_path)
+    assert done.code == 3
+    assert done.refusal == "hwnas: unknown precision of runtime fake 'int8': there is fp32"
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_precisions_are_kept_in_tables_of_their_own(hwnas, workspace, table, runtime):
+    place = {p: Workspace(workspace).table(find_device("host", workspace, runtime, p)) for p in PRECISIONS}
+    assert len(set(place.values())) == len(PRECISIONS)
+    shutil.copy(table, place["fp32"])
+    done = hwnas("table", "show", "--runtime", runtime, "--precision", "int8", "--workspace", workspace)
+    assert done.code == 3 and f"{place['int8']} is not there" in done.refusal
+    assert hwnas("table", "show", "--runtime", runtime, "--workspace", workspace, "--json").code == 0
