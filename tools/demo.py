@@ -26,7 +26,7 @@ def run(*arguments: str) -> None:
 
 def budgets() -> str:
     """Three latencies between the least attainable one and the largest net's, as --latency takes them."""
-    job = Job.of(WORKSPACE, "host", None, "digits", (), "digit-pairs")
+    job = Job.of(WORKSPACE, "host", None, None, "digits", (), "digit-pairs")
     model = latency_model(job.table(), job.space)
     least_ms, _ = model.least()
     largest_ms = float(model(job.space.row(job.space.largest)[None])[0])

@@ -1,16 +1,22 @@
 """How far predictions from a table are off the measured latencies of whole nets that it has never seen.
 
-    python tools/lut_error.py --space ofa-mbv3 --resolution 160 --nets 40
+    python tools/lut_error.py --space ofa-mbv3 --runtime onnxruntime litert --precision fp32 int8 --resolution 160 224
 
-Profiles the space into a fresh table, then measures random subnets, and prints one row. Beside it stands the naive
-way, from the same run: each block timed in one contiguous stretch, the medians summed.
+For each combination: profiles the space into a fresh table, then measures random subnets, and prints one row. Beside it
+stands the naive way, from the same run: each block timed in one contiguous stretch, the medians summed. `--busy` keeps
+another core busy all the while; `--twice` profiles again and compares.
 """
 
 import argparse
 import json
+import os
+import subprocess
+import sys
 import tempfile
-import time
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +29,12 @@ from lut.layers import random_weights
 from lut.table import LatencyTable
 from profilers import backends
 from profilers.device import Device, fingerprint
-from profilers.formats import write
-from profilers.measurement import plan_named, undisturbed
-from profilers.profiler import open_profiler
+from profilers.measurement import Plan, plan_named, undisturbed
+from profilers.profiler import Profiler, open_profiler
 
 CONTIGUOUS_RUNS = 50
+NETS_LIMIT_S = 80.0
+BUSY = "import numpy as np; a = np.ones((512, 512), np.float32)\nwhile True: a @ a"
 
 
 def main() -> None:
@@ -35,58 +42,102 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="digits")
     parser.add_argument("--resolution", type=int, nargs="*", default=[])
-    parser.add_argument("--runtime", default="onnxruntime")
-    parser.add_argument("--nets", type=int, default=40)
+    parser.add_argument("--runtime", nargs="+", default=["onnxruntime"])
+    parser.add_argument("--precision", nargs="+", default=["fp32"])
+    parser.add_argument("--nets", type=int, default=60)
     parser.add_argument("--plan", default="default")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--busy", action="store_true")
+    parser.add_argument("--twice", action="store_true")
+    parser.add_argument("--keep", type=Path, help="folder to keep the tables in")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    space = open_space(asked.space, resolutions=tuple(asked.resolution))
-    device, plan = Device(name="host", runtime=asked.runtime), plan_named(asked.plan)
-    weights = random_weights(np.random.default_rng(asked.seed))
-    rows = space.sample(asked.nets, np.random.default_rng(asked.seed))
-    nets = {str(arch): list(space.layers(arch).values()) for arch in map(space.arch, rows)}
-    with tempfile.TemporaryDirectory() as folder, open_profiler(device) as profiler:
-        table = LatencyTable.open(Path(folder) / "table.jsonl", "host", fingerprint(device))
-        started = time.monotonic()
-        summary = profile(space, profiler, table, plan)
-        profiled_s = time.monotonic() - started
-        naive = {block.key: contiguous_ms(block, weights, device) for block in space.vocabulary}
-        files = {
-            name: partial(write, chain([(block, weights) for block in blocks]), profiler.format)()
-            for name, blocks in nets.items()
-        }
-        visits = {name: [] for name in nets}
-        for found in profiler.measure(files, plan, calm_ms=table.calm_ms):
-            for name, visit in found.visits.items():
-                visits[name].append(visit)
-        predicted = latency_model(table, space)(rows)
-        measured = np.array([undisturbed(visits[name], table.calm_ms).median_ms for name in nets])
-    sums = np.array([sum(naive[block.key] for block in blocks) for blocks in nets.values()])
-    row = {
-        "runtime": asked.runtime, "precision": "fp32", "space": space.name, "resolution": list(space.resolutions),
-        "nets": asked.nets, "fastest_ms": float(measured.min()), "slowest_ms": float(measured.max()),
-        **errors(predicted, measured), **{f"naive_{k}": v for k, v in errors(sums, measured).items()},
-        "blocks_converged_pct": 100 * (1 - len(summary.unconverged) / (summary.blocks + len(table.nets))),
-        "seconds": profiled_s,
-    }  # fmt: skip
+    rows = []
+    for runtime, precision, resolution in product(asked.runtime, asked.precision, asked.resolution or [None]):
+        device = Device(name="host", runtime=runtime, precision=precision)
+        with tempfile.TemporaryDirectory() as folder, open_profiler(device) as profiler, busy_neighbour(asked.busy):
+            rows.append(row(profiler, asked, resolution, asked.keep or Path(folder)))
+        if not asked.json:
+            for name, value in rows[-1].items():
+                print(f"{name:22} {value:.3f}" if isinstance(value, float) else f"{name:22} {value}", flush=True)
     if asked.json:
-        print(json.dumps([row], indent=2))
-    else:
-        for name, value in row.items():
-            print(f"{name:22} {value:.3f}" if isinstance(value, float) else f"{name:22} {value}")
+        print(json.dumps(rows, indent=2))
 
 
-def contiguous_ms(block, weights, device: Device) -> float:
+def row(profiler: Profiler, asked: argparse.Namespace, resolution: int | None, folder: Path) -> dict[str, object]:
+    """Profile, measure nets, and compare, for one device and size."""
+    space = open_space(asked.space, resolutions=(resolution,) if resolution else ())
+    device, plan = profiler.device, plan_named(asked.plan)
+    name = f"{device.slug}-{space.resolutions[-1]}{'-busy' if asked.busy else ''}"
+    table = LatencyTable.open(folder / f"{name}.jsonl", "host", fingerprint(device))
+    summary = profile(space, profiler, table, plan)
+    weights = random_weights(np.random.default_rng(asked.seed))
+    archs = space.sample(asked.nets, np.random.default_rng(asked.seed))
+    nets = {str(arch): list(space.layers(arch).values()) for arch in map(space.arch, archs)}
+    measured = np.array(measure(profiler, nets, weights, table, replace(plan, time_limit_s=NETS_LIMIT_S)))
+    naive = {block: contiguous_ms(block, weights, profiler) for block in space.vocabulary}
+    sums = np.array([sum(naive[block] for block in blocks) for blocks in nets.values()])
+    wide = set(summary.unconverged)
+    found = {
+        "runtime": device.runtime, "precision": device.precision, "space": space.name,
+        "resolution": space.resolutions[-1], "busy": asked.busy, "nets": len(nets),
+        "fastest_ms": float(measured.min()), "slowest_ms": float(measured.max()),
+        **errors(latency_model(table, space)(archs), measured),
+        **{f"naive_{key}": value for key, value in errors(sums, measured).items()},
+        "left_out_error_pct": summary.calibration.mean_error_pct,
+        "blocks": summary.blocks,
+        "blocks_converged_pct": 100 * (1 - sum(block.key in wide for block in space.vocabulary) / summary.blocks),
+        "calm_pct": summary.calm_pct, "seconds": summary.seconds, "writing_s": summary.writing_s,
+    }  # fmt: skip
+    if asked.twice:
+        again = LatencyTable.open(folder / f"{name}-again.jsonl", "host", fingerprint(device))
+        profile(space, profiler, again, plan)
+        ratios = np.array([again.block_ms(block) / table.block_ms(block) for block in space.vocabulary])
+        found["repeat_median_pct"] = float(100 * np.median(np.abs(ratios - 1)))
+        found["repeat_shift_pct"] = float(100 * (np.median(ratios) - 1))
+    return found
+
+
+def measure(profiler: Profiler, nets, weights, table: LatencyTable, plan: Plan) -> list[float]:
+    """Latencies of whole nets in ms."""
+    batch = profiler.device.batch
+    files = {name: profiler.model(chain([(block, weights) for block in nets[name]], batch)) for name in nets}
+    visits = {name: [] for name in nets}
+    for found in profiler.measure(files, plan, calm_ms=table.calm_ms):
+        for name, visit in found.visits.items():
+            visits[name].append(visit)
+    return [undisturbed(visits[name], table.calm_ms).latency_ms for name in nets]
+
+
+def contiguous_ms(block, weights, profiler: Profiler) -> float:
     """The block's median over one stretch of runs: how latency tables are usually made."""
-    run = backends.load(device.runtime).load(write(chain([(block, weights)]), "onnx").content, device)
+    device = profiler.device
+    model = profiler.model(chain([(block, weights)], device.batch), inner=True)
+    run = backends.load(device.runtime).load(model.content, device)
     return float(np.median([run() for _ in range(CONTIGUOUS_RUNS)]))
+
+
+@contextmanager
+def busy_neighbour(wanted: bool) -> Iterator[None]:
+    """Another process that multiplies matrices on the first CPU all the while; profiling uses the last."""
+    if not wanted:
+        yield
+        return
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    neighbour = subprocess.Popen([sys.executable, "-c", BUSY], env=environment)
+    os.sched_setaffinity(neighbour.pid, {min(os.sched_getaffinity(0))})
+    try:
+        yield
+    finally:
+        neighbour.kill()
+        neighbour.wait()
 
 
 def errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, float]:
     """Relative errors of predictions, in percent."""
     off = np.abs(predicted / measured - 1) * 100
     return {
+        "bias_pct": float(100 * np.mean(predicted / measured - 1)),
         "mean_error_pct": float(off.mean()),
         "max_error_pct": float(off.max()),
         "within_5_pct": float(100 * np.mean(off <= 5)),
