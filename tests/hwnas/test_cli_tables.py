@@ -82,7 +82,7 @@ def test_a_table_is_shown_with_a_heat_map_its_errors_and_the_state_of_the_device
     cells = heat_map(found).cells.values()
     assert "the redder, the more for each MAC" in shown and all(f"{cell.ms:.3g}" in shown.split() for cell in cells)
     (calibration,) = found.calibrations.values()
-    assert f"{calibration['count']} whole nets, each left out of the fit in turn" in shown
+    assert f"{calibration['count']:.0f} whole nets, each left out of the fit in turn" in shown
     assert f"mean error {calibration['mean_error_pct']:.1f} %, largest {calibration['max_error_pct']:.1f} %" in shown
     (line,) = re.findall("the device when it was last measured: .*", shown)
     assert all(f"{name} {value}" in line for name, value in found.states[-1].items())
