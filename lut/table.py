@@ -221,7 +221,7 @@ class LatencyTable:
 
 def _visits(record: dict[str, Any]) -> dict[str, Visit]:
     found = {
-        name: Visit(ms, sentinel_ms, preempted == [1])
+        name: Visit(ms, sentinel_ms, preempted[:1] == [1])
         for name, (ms, sentinel_ms, *preempted) in record.get("round", {}).items()
     }
     for name, visit in found.items():
