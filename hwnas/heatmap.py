@@ -4,14 +4,13 @@ A cell says what the block takes in ms; its colour says what that is for each mi
 stage or a kernel on which a runtime is weak stands out among others that compute as much.
 """
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwnas.pictures import new_figure, save_png
 from lut.blocks import MBConv
-from lut.storage import write_atomically
 from lut.table import LatencyTable
 from profilers.errors import InvalidInputError
 
@@ -58,19 +57,14 @@ def draw_heat_maps(maps: Mapping[str, HeatMap], path: Path) -> None:
     """
     if lacking := [title for title, found in maps.items() if not found.cells]:
         raise InvalidInputError(f"{lacking[0]} has no inverted residuals to draw")
-    try:
-        from matplotlib.colors import LogNorm
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidInputError("drawing needs matplotlib: pip install 'hwnas[report]'") from error
-
-    heats = [cell.ms_per_mmac for found in maps.values() for cell in found.cells.values()]
-    norm = LogNorm(min(heats), max(heats))
     across = min(len(maps), 2)
     down = -(-len(maps) // across)
     wide, high = max(len(m.columns) for m in maps.values()), max(len(m.rows) for m in maps.values())
-    size = ((2.2 + 0.5 * wide) * across + 1, (1.5 + 0.27 * high) * down)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure((2.2 + 0.5 * wide) * across + 1, (1.5 + 0.27 * high) * down)
+    from matplotlib.colors import LogNorm
+
+    heats = [cell.ms_per_mmac for found in maps.values() for cell in found.cells.values()]
+    norm = LogNorm(min(heats), max(heats))
     axes = figure.subplots(down, across, squeeze=False)
     for panel in axes.flat[len(maps) :]:
         panel.set_axis_off()
@@ -84,9 +78,7 @@ def draw_heat_maps(maps: Mapping[str, HeatMap], path: Path) -> None:
             ink = "white" if norm(cell.ms_per_mmac) > DARK else "black"
             panel.annotate(f"{cell.ms:.2g}", at, ha="center", va="center", fontsize=7, color=ink)
     figure.colorbar(colours, ax=axes, label="ms per million MACs")
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=120, format="png")
-    write_atomically(path, drawn.getvalue())
+    save_png(figure, path)
 
 
 def _grid(found: HeatMap) -> Sequence[Sequence[float]]:

@@ -1,13 +1,12 @@
 """The report: all bundles of a workspace, and the front of accuracy against latency that they lie on."""
 
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hwnas.pictures import new_figure, save_png
 from hwnas.workspace import Workspace
-from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
 
 NEEDED = ("device", "budget_ms", "predicted_ms", "measured_ms", "interval_ms", "accuracy", "macs", "params")
@@ -31,12 +30,7 @@ def read_bundles(place: Workspace) -> list[dict[str, Any]]:
 
 def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
     """Draw test accuracy against measured latency, with intervals and budgets, as front.png; returns its path."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidInputError("drawing needs matplotlib: pip install 'hwnas[report]'") from error
-
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = new_figure(7, 4.2)
     axes = figure.add_subplot(xlabel="latency (ms)", ylabel="test accuracy (%)")
     for device in dict.fromkeys(map(_device, bundles)):
         mine = [facts for facts in bundles if _device(facts) == device]
@@ -54,9 +48,7 @@ def draw_front(place: Workspace, bundles: Sequence[dict[str, Any]]) -> Path:
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     path = place.root / "front.png"
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=120, format="png")
-    write_atomically(path, drawn.getvalue())
+    save_png(figure, path)
     return path
 
 
