@@ -155,10 +155,10 @@ def latency_model(table: LatencyTable, space: SearchSpace, *, interpolate: bool 
     remedy = f"measure with: {profile_command(table.device_name, device.runtime, device.precision, space)}"
     if device.runtime == PUBLISHED:
         remedy = "a published table can be shown and compared, but prices no nets yet"
-    sizes = SizeInterpolation(table)
-    known_ms = sizes.block_ms if interpolate else table.block_ms
+    sizes = SizeInterpolation(table) if interpolate else None
+    known_ms = sizes.block_ms if sizes else table.block_ms
     missing = table.missing(space.vocabulary)
-    if missing and not interpolate:
+    if missing and not sizes:
         raise InvalidInputError(
             f"{table.path} lacks {len(missing)} of the {len(space.vocabulary)} blocks of {space.name}, "
             f"e.g. {missing[0].key}; {remedy}"
@@ -168,4 +168,4 @@ def latency_model(table: LatencyTable, space: SearchSpace, *, interpolate: bool 
         added = AdditiveCost(space, lambda block: calibration.block_ms((known_ms(block), block.params)))
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {remedy}") from error
-    return LatencyModel(added, calibration, frozenset(sizes.used))
+    return LatencyModel(added, calibration, frozenset(sizes.used if sizes else ()))

@@ -30,6 +30,7 @@ def show(
 
     table = _table(workspace, device, runtime, precision)
     entries = sorted(table.measured(), key=lambda entry: entry[0])
+    heat = heat_map(table)
     if as_json:
         show_json([
             {"name": name, "latency_ms": m.latency_ms, "interval_ms": m.interval_ms, "calm_visits": len(m.samples_ms)}
@@ -40,7 +41,7 @@ def show(
             [name, f"{m.latency_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))]
             for name, m in entries
         ])  # fmt: skip
-        show_heat_map("What blocks cost, in ms; the redder, the more for each MAC", heat_map(table))
+        show_heat_map("What blocks cost, in ms; the redder, the more for each MAC", heat)
         for nets, found in table.calibrations.items():
             print(
                 f"{nets.removeprefix('net ')} {found['count']:.0f} whole nets, each left out of the fit in turn: "
@@ -50,7 +51,7 @@ def show(
             print("the device when it was last measured:", ", ".join(f"{k} {v}" for k, v in table.states[-1].items()))
         print(table.path)
     if png:
-        draw_heat_maps({table.path.stem: heat_map(table)}, png)
+        draw_heat_maps({table.path.stem: heat}, png)
 
 
 @app.command()
