@@ -33,8 +33,7 @@ def load(content: bytes, device: Device) -> Session:
     torch = runtime()
     torch.set_num_threads(device.threads)
     run, shape = program(content, "cpu")
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
-    x = x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
+    x = example(shape, "cpu")
     return timed(lambda: run(x), device.clock)
 
 
@@ -59,9 +58,7 @@ def program(content: bytes, place: str) -> tuple[Program, list[int]]:
         raise DeviceError(f"torch cannot be given the model: {error}") from error
     constants = {}
     for weight in graph.initializer:
-        tensor = torch.from_numpy(onnx.numpy_helper.to_array(weight).copy()).to(place)
-        # clone, because torch takes 1x1 and depthwise weights to be channels last as they are, and computes slowly.
-        constants[weight.name] = tensor.clone(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+        constants[weight.name] = _channels_last(torch.from_numpy(onnx.numpy_helper.to_array(weight).copy()).to(place))
     steps = [(node.output[0], list(node.input), _operation(torch, node)) for node in graph.node]
     result = graph.output[0].name
 
@@ -73,6 +70,16 @@ def program(content: bytes, place: str) -> tuple[Program, list[int]]:
         return values[result]
 
     return run, [dim.dim_value for dim in given.type.tensor_type.shape.dim]
+
+
+def example(shape: list[int], place: str) -> Any:
+    """A fixed random input for a program, on `place`."""
+    return _channels_last(runtime().from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32)).to(place))
+
+
+def _channels_last(tensor: Any) -> Any:
+    # clone, because torch takes 1x1 and depthwise weights to be channels last as they are, and computes slowly.
+    return tensor.clone(memory_format=runtime().channels_last) if tensor.ndim == 4 else tensor
 
 
 def _operation(torch: Any, node: Any) -> Callable[..., Any]:

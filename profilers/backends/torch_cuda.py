@@ -8,8 +8,6 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from profilers.backends import Session, in_batches
 from profilers.backends import torch as eager
 from profilers.device import Device
@@ -38,8 +36,7 @@ def load(content: bytes, device: Device) -> Session:
         raise DeviceError(f"{device.name}: a GPU's time is not CPU time; remove clock = {device.clock!r}")
     torch = _runtime()
     run, shape = eager.program(content, "cuda")
-    x = torch.from_numpy(np.random.default_rng(0).standard_normal(shape, dtype=np.float32)).cuda()
-    x = x.clone(memory_format=torch.channels_last) if x.ndim == 4 else x
+    x = eager.example(shape, "cuda")
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside), _true_fp32():
