@@ -15,7 +15,7 @@ the undisturbed device, at the speed of the fastest of all the sentinel's readin
 import datetime
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -32,6 +32,7 @@ from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
 from profilers.measurement import Measurement, Plan, Visit, calm_sentinel_ms, undisturbed
 from profilers.rounds import Round
+from profilers.state import State
 
 FORMAT, VERSION = "hwnas-table", 1
 PUBLISHED = "published"  # stands for the runtime of a table that somebody else made
@@ -73,12 +74,16 @@ class LatencyTable:
         """The table at `path`, begun if there is none; refuses one that was measured on another device."""
         header = {"format": FORMAT, "version": VERSION, "device": device_name, "fingerprint": asdict(fingerprint)}
         table = cls(RecordLog.open(path, header))
-        if differences := table.fingerprint.differences(fingerprint):
+        table.check_origin(fingerprint)
+        return table
+
+    def check_origin(self, fingerprint: Fingerprint) -> None:
+        """Raise InvalidInputError where the table was measured on another device than the one with this fingerprint."""
+        if differences := self.fingerprint.differences(fingerprint):
             raise InvalidInputError(
-                f"{path} was measured elsewhere ({'; '.join(differences)}): times are never mixed; "
+                f"{self.path} was measured elsewhere ({'; '.join(differences)}): times are never mixed; "
                 "give the device another name, or move the file away to measure anew"
             )
-        return table
 
     @contextmanager
     def writing(self) -> Iterator[Self]:
@@ -90,7 +95,9 @@ class LatencyTable:
             yield self
 
     def add_round(self, found: Round) -> None:
-        """Keep one round; it is on the disk when this returns."""
+        """Keep one round; it is on the disk when this returns. One without visits leaves nothing to keep."""
+        if not found.visits:
+            return
         visits = {
             name: [_rounded(v.ms), _rounded(v.sentinel_ms), *([1] if v.preempted else [])]
             for name, v in found.visits.items()
@@ -102,7 +109,7 @@ class LatencyTable:
         if name not in self.nets:
             self._append({"net": {"name": name, "blocks": [block.key for block in blocks]}})
 
-    def add_state(self, state: Mapping[str, float]) -> None:
+    def add_state(self, state: State) -> None:
         """Keep the device's state of this moment."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._append({"state": {"time": now, **state}})

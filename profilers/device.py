@@ -3,14 +3,10 @@
 import os
 import platform
 import re
-import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import platformdirs
-
-from profilers import backends
+from profilers import backends, runners, shells
 from profilers.errors import InvalidInputError, UnknownNameError
 from profilers.formats import HSWISH_FORMS, Form
 
@@ -29,7 +25,9 @@ class Device:
     batch: int = 1
     hswish: str = ""  # fused or split; none given: fused in fp32, split in int8, the faster ones
     clock: str = "wall"  # or cpu, for emulated devices
-    cpus: tuple[int, ...] = field(default=())  # pinned to these; none given: the last ones allowed
+    cpus: tuple[int, ...] = field(default=())  # pinned to these; none given: the last ones allowed, or all of a board
+    runner: str = ""  # what measures at the far end of a connection, see profilers.runners; none given: our own program
+    cooldown_s: float = 30.0  # how long a device that got slower by heat is left alone
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -44,10 +42,15 @@ class Device:
         ):
             if value not in known:
                 raise UnknownNameError(kind, value, known)
-        if self.connect != "local":
-            raise UnknownNameError("connection", self.connect, ["local"])
         if min(self.threads, self.batch) < 1:
             raise InvalidInputError(f"device {self.name!r}: threads and batch are whole numbers from 1 on")
+        if not 0 <= self.cooldown_s < float("inf"):
+            raise InvalidInputError(f"device {self.name!r}: cooldown_s is a number of seconds from 0 on")
+        if self.connect != "local":
+            shells.open_shell(self.connect)  # connects to nothing; raises for what is no address
+            runners.kind_of(self.runner, self.runtime)
+        elif self.runner:
+            raise InvalidInputError(f"device {self.name!r}: a local device has no runner, its runtime is used directly")
 
     @property
     def form(self) -> Form:
@@ -75,6 +78,7 @@ class Fingerprint:
     cpus: str = ""  # as devices.toml asks for them: big and little cores are different devices
     hswish: str = "fused"
     clock: str = "wall"
+    runner: str = ""  # what measures on a device that is not this machine: the same runtime comes in several builds
 
     def differences(self, other: "Fingerprint") -> list[str]:
         """What tells two fingerprints apart, in words; empty where they are equal."""
@@ -101,61 +105,21 @@ def fingerprint(device: Device) -> Fingerprint:
 def cpu_model() -> str:
     """The processor's name and architecture, as the system tells it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        text = Path("/proc/cpuinfo").read_text()
     except OSError:
-        lines = []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in facts.items()}
-    parts = [named.get("model name") or platform.processor() or "unknown processor"]
+        text = ""
+    return described_cpu(text, platform.machine(), platform.processor())
+
+
+def described_cpu(cpuinfo: str, machine: str, otherwise: str = "") -> str:
+    """A processor's name and architecture, from what Linux has in /proc/cpuinfo and `uname -m`.
+
+    ARM's kernels give no name but a number for each kind of core: big and little ones are told apart by these.
+    """
+    pairs = [line.split(":", 1) for line in cpuinfo.splitlines() if ":" in line]
+    named = {key.strip(): value.strip() for key, value in pairs}
+    cores = sorted({value.strip() for key, value in pairs if key.strip() == "CPU part"})
+    parts = [named.get("model name") or named.get("Model") or named.get("Hardware") or otherwise or "unknown processor"]
     parts += [f"{key} {named[key]}" for key in ("cpu family", "model") if key in named]
-    return ", ".join([*parts, platform.machine()])
-
-
-def device_files(workspace: Path) -> list[Path]:
-    """Where `devices.toml` is looked for; the workspace's goes before the user's."""
-    return [platformdirs.user_config_path("hwnas") / "devices.toml", workspace / "devices.toml"]
-
-
-def configured_devices(workspace: Path) -> dict[str, Device]:
-    """Devices by name: `host` (this machine), then what the `devices.toml` files add or override."""
-    devices = {"host": Device(name="host")}
-    for path in device_files(workspace):
-        devices |= _read(path)
-    return devices
-
-
-def find_device(name: str, workspace: Path, runtime: str | None = None, precision: str | None = None) -> Device:
-    """The device `name`, with another runtime or precision if asked for; raises UnknownNameError with what there is."""
-    devices = configured_devices(workspace)
-    if name not in devices:
-        raise UnknownNameError("device", name, devices)
-    found = devices[name]
-    return replace(found, runtime=runtime or found.runtime, precision=precision or found.precision)
-
-
-def _read(path: Path) -> dict[str, Device]:
-    try:
-        sections = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    return {name: _device(name, section, path) for name, section in sections.items()}
-
-
-def _device(name: str, section: object, path: Path) -> Device:
-    kinds = {f.name: type(f.default) if f.name != "cpus" else list for f in fields(Device) if f.name != "name"}
-    if not isinstance(section, Mapping):
-        raise InvalidInputError(f"{path}: {name!r} must be a section [{name}] with keys {', '.join(kinds)}")
-    for key, value in section.items():
-        if key not in kinds:
-            raise InvalidInputError(f"{path}: [{name}] has an unknown key {key!r}; keys are {', '.join(kinds)}")
-        if type(value) is not kinds[key]:
-            raise InvalidInputError(f"{path}: [{name}] {key} must be of type {kinds[key].__name__}")
-    if not all(type(cpu) is int and cpu >= 0 for cpu in section.get("cpus", ())):
-        raise InvalidInputError(f"{path}: [{name}] cpus must be whole numbers from 0 on")
-    settings = dict(section)
-    try:
-        return Device(name=name, **(settings | {"cpus": tuple(settings.get("cpus", ()))}))
-    except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: [{name}] {error}") from error
+    parts += [f"cores {' '.join(cores)}"] if cores else []
+    return ", ".join([*parts, machine])

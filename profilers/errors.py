@@ -4,6 +4,9 @@
     ├── InvalidInputError       3  a file or a value that cannot be used
     │   └── UnknownNameError    3  a name that nothing here answers to
     ├── DeviceError             4  the device or its runtime failed
+    │   ├── UnauthorisedError   4  the device does not let us in, or is not the one it was
+    │   ├── LostError           4  the connection to the device broke; trying again may help
+    │   └── FailedModelsError   4  the runtime on the device cannot run some of the models
     ├── UntrustedError          5  the measurement does not support a promise
     └── InfeasibleError         6  no architecture meets the constraints
 
@@ -11,7 +14,7 @@
 A message is one line: what happened, why, what to do.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class HwnasError(Exception):
@@ -37,6 +40,24 @@ class DeviceError(HwnasError):
     """The device, or the runtime on it, failed."""
 
     exit_code = 4
+
+
+class UnauthorisedError(DeviceError):
+    """The device does not let us in, or cannot show that it is the one we know: its owner has to act."""
+
+
+class LostError(DeviceError):
+    """The device went away, or did not answer in time: what was asked of it may succeed later."""
+
+
+class FailedModelsError(DeviceError):
+    """The runtime refuses some models, or dies of them, while the others were measured; `models` says why by name."""
+
+    def __init__(self, device: str, models: Mapping[str, str]) -> None:
+        name, why = next(iter(models.items()))
+        more = f" (and {len(models) - 1} more)" if len(models) > 1 else ""
+        super().__init__(f"{device} cannot run {name}{more}: {why}; everything else was measured and is kept")
+        self.models = dict(models)
 
 
 class UntrustedError(HwnasError):

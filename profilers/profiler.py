@@ -1,31 +1,19 @@
 """A Profiler times model files on one device: `measure` and `close`, usable in a `with` statement."""
 
-import gc
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from profilers import backends
-from profilers.backends import Session
-from profilers.device import Device, Fingerprint, fingerprint
-from profilers.errors import DeviceError, InvalidInputError
+from profilers.device import Device, Fingerprint
+from profilers.errors import InvalidInputError
 from profilers.formats import ModelFile, write
 from profilers.graph import Array, Graph
 from profilers.measurement import Plan, Visit
-from profilers.rounds import Round, shuffled_rounds
-from profilers.state import machine_state
-
-LOADS, SMALL_MS = 4, 0.5
-"""Models that stay in a cache are loaded several times: where the runtime happens to lay out their memory decides about
-10 % of what they take, for as long as they are loaded. One load would measure luck; the lower quartile over several
-finds the layout that most loads have. Larger models do not show it, and would take too much memory."""
-SENTINEL_TRIALS = 30
+from profilers.patience import Tell, silent
+from profilers.rounds import Round
+from profilers.state import State
 
 
 class Profiler(ABC):
@@ -52,11 +40,19 @@ class Profiler(ABC):
     ) -> Iterator[Round]:
         """Time a batch of models by name, yielding each round as it ends, so that the caller can keep it.
 
+        A round without visits only says that the device is still at it.
+
         `earlier` holds the visits of an interrupted measurement, `calm_ms` what the sentinel takes on the undisturbed
         device, if that is known. Raises DeviceError, naming the model, when the device fails.
         """
 
-    def state(self) -> Mapping[str, float]:
+    def _check_format(self, name: str, model: ModelFile) -> None:
+        if model.format != self.format:
+            raise InvalidInputError(
+                f"{name} is a {model.format} file; runtime {self.device.runtime} takes {self.format}"
+            )
+
+    def state(self) -> State:
         """The device's clock, temperature and load at this moment, as far as it tells; see `profilers.state`."""
         return {}
 
@@ -72,117 +68,17 @@ class Profiler(ABC):
         self.close()
 
 
-def open_profiler(device: Device) -> Profiler:
-    """The profiler that reaches `device`.
+def open_profiler(device: Device, tell: Tell = silent) -> Profiler:
+    """The profiler that reaches `device`; `tell` is called with what its user should know while it works.
 
     >>> with open_profiler(Device(name="toy", runtime="fake")) as profiler:
     ...     profiler.fingerprint().machine
     'fake'
     """
-    return LocalProfiler(device)
+    if device.connect == "local":
+        from profilers.local import LocalProfiler
 
+        return LocalProfiler(device)
+    from profilers.remote import RemoteProfiler
 
-class LocalProfiler(Profiler):
-    """Times models in this process, pinned to the device's CPUs while a round runs."""
-
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self._backend = backends.load(device.runtime)
-        self.format = self._backend.FORMAT
-
-    def fingerprint(self) -> Fingerprint:
-        """What the times depend on."""
-        return fingerprint(self.device)
-
-    def state(self) -> Mapping[str, float]:
-        """The state of this machine."""
-        return machine_state()
-
-    def measure(
-        self,
-        models: Mapping[str, ModelFile],
-        plan: Plan,
-        earlier: Mapping[str, Sequence[Visit]] | None = None,
-        calm_ms: float = math.inf,
-    ) -> Iterator[Round]:
-        """Time a batch of models in shuffled rounds beside the sentinel."""
-        with _undisturbed(self.device):
-            sentinel = self._sentinel()
-            sessions = {name: self._sessions(name, model) for name, model in models.items()}
-        rng = np.random.default_rng(len(models))
-        rounds = shuffled_rounds(sessions, sentinel, plan, earlier or {}, calm_ms, rng)
-        while True:
-            with _undisturbed(self.device):  # the caller's own work between two rounds is not pinned
-                done = next(rounds, None)
-            if done is None:
-                return
-            yield done
-
-    def _sentinel(self) -> Session:
-        """The fastest load of the sentinel: an unlucky one would make a whole batch look disturbed."""
-        model = self.model(sentinel_graph(self.device.batch), inner=True)
-        loads = [self._session("sentinel", model) for _ in range(LOADS)]
-        times = [[load() for load in loads] for _ in range(SENTINEL_TRIALS)]
-        return loads[int(np.argmin(np.min(times, axis=0)))]
-
-    def _sessions(self, name: str, model: ModelFile) -> list[Session]:
-        first = self._session(name, model)
-        small = min(first() for _ in range(3)) < SMALL_MS
-        return [first, *(self._session(name, model) for _ in range(LOADS - 1 if small else 0))]
-
-    def _session(self, name: str, model: ModelFile) -> Session:
-        if model.format != self.format:
-            raise InvalidInputError(
-                f"{name} is a {model.format} file; runtime {self.device.runtime} takes {self.format}"
-            )
-        try:
-            run = self._backend.load(model.content, self.device)
-        except DeviceError as error:
-            raise DeviceError(f"{name}: {error}") from error
-
-        def named() -> float:
-            try:
-                return run()
-            except Exception as error:  # runtimes' exceptions share no base
-                raise DeviceError(f"{name} failed while it ran: {error}") from error
-
-        return named
-
-
-def sentinel_graph(batch: int) -> Graph:
-    """The model beside every visit: pointwise and depthwise convolutions in turn, about 0.1 ms on a CPU.
-
-    It is a mixture of what mobile networks consist of, because what slows a device does not slow all
-    operations alike: dense convolutions hardly notice a neighbour that costs these a third.
-    """
-    rng = np.random.default_rng(0)
-    graph = Graph((batch, 24, 16, 16))
-    y = graph.input
-    for in_chs, out_chs, kernel in ((24, 96, 1), (96, 96, 5), (96, 24, 1), (24, 96, 1), (96, 96, 3), (96, 24, 1)):
-        groups = in_chs if kernel > 1 else 1
-        shape = (out_chs, in_chs // groups, kernel, kernel)
-        weight: Array = rng.standard_normal(shape, dtype=np.float32) / np.float32(np.prod(shape[1:]) ** 0.5)
-        y = graph.conv(y, weight, np.zeros(out_chs, np.float32), groups=groups)
-        y = y if out_chs == 24 else graph.activation(y, "hswish")
-    return graph.finish(y)
-
-
-@contextmanager
-def _undisturbed(device: Device) -> Iterator[None]:
-    """Pin this thread to the device's CPUs and keep the garbage collector out, for the time of a round."""
-    pins = hasattr(os, "sched_setaffinity")
-    before = os.sched_getaffinity(0) if pins else set()
-    cpus = set(device.cpus) or set(sorted(before)[-device.threads :])
-    if pins and not cpus <= before:
-        raise InvalidInputError(f"device {device.name!r}: CPUs {sorted(cpus - before)} are not there, or not allowed")
-    collected = gc.isenabled()
-    try:
-        if pins:
-            os.sched_setaffinity(0, cpus)
-        gc.disable()
-        yield
-    finally:
-        if pins:
-            os.sched_setaffinity(0, before)
-        if collected:
-            gc.enable()
+    return RemoteProfiler(device, tell)

@@ -22,7 +22,7 @@ except ImportError:  # not on Windows, where nobody tells
     resource = None  # type: ignore[assignment]
 
 MAX_RUNS_PER_VISIT = 20
-RUNS_OF_SENTINEL = 3
+RUNS_OF_SENTINEL, SENTINEL_MS = 3, 2.0
 ROUNDS_PER_CHECK = 5
 EXTENSION = 3.0
 COMPANY = 12  # models that are visited in turn at least, converged or not
@@ -43,40 +43,42 @@ def shuffled_rounds(
     earlier: Mapping[str, Sequence[Visit]],
     calm_ms: float,
     rng: np.random.Generator,
+    clock: str = "wall",
 ) -> Iterator[Round]:
     """Yield rounds until every model has converged or a limit of the plan is reached.
 
     `sessions` holds each model once or, loaded anew each time, several times; visits go to these in turn.
     `earlier` holds the visits of an interrupted measurement; they count towards intervals and limits.
+    By the `cpu` clock no visit counts as preempted: that clock stands still meanwhile.
     `calm_ms` is what the sentinel is known to take on the undisturbed device; infinite where nothing is known.
     Rounds are counted by the model visited least, so a new model is measured beside others that had all theirs. The
     time limit is extended, up to threefold, while a model has too few calm visits to be judged at all.
     """
     runs = {name: min(_warm(session, plan) for session in loads) for name, loads in sessions.items()}
-    _warm(sentinel, plan)
+    pace_runs = _runs_of_sentinel(sentinel, plan)
     visits = {name: list(earlier.get(name, ())) for name in sessions}
     started = time.monotonic()
     pending, starved = frozenset(sessions), True
-    before_ms = _pace(sentinel)
+    before_ms = _pace(sentinel, pace_runs)
     first = min(map(len, visits.values()), default=plan.max_rounds)
     for done in range(first, plan.max_rounds):
         if done == first or done % ROUNDS_PER_CHECK == 0:
-            pending, starved = _unconverged(visits, plan, calm_ms)
+            pending, starved = unconverged(visits, plan, calm_ms)
         spent_s = time.monotonic() - started
         if not pending or spent_s > (EXTENSION if starved else 1.0) * plan.time_limit_s:
             return
         found = {}
-        for name in _turn(list(sessions), pending, rng):
+        for name in turn(list(sessions), pending, rng):
             loads = sessions[name]
             ms, preempted = _visit(loads[len(visits[name]) % len(loads)], runs[name])
-            after_ms = _pace(sentinel)
-            found[name] = Visit(ms, max(before_ms, after_ms), preempted)
+            after_ms = _pace(sentinel, pace_runs)
+            found[name] = Visit(ms, max(before_ms, after_ms), preempted and clock == "wall")
             visits[name].append(found[name])
             before_ms = after_ms
         yield Round(found, pending)
 
 
-def _turn(names: list[str], pending: frozenset[str], rng: np.random.Generator) -> list[str]:
+def turn(names: list[str], pending: frozenset[str], rng: np.random.Generator) -> list[str]:
     """The models of one round in a random order: those that are pending, and some of the others for company."""
     shuffled: list[str] = rng.permutation(names).tolist()
     company = [name for name in shuffled if name not in pending][: max(0, COMPANY - len(pending))]
@@ -91,9 +93,15 @@ def _warm(session: Session, plan: Plan) -> int:
     return max(1, min(MAX_RUNS_PER_VISIT, round(plan.visit_ms / ms)))
 
 
-def _pace(sentinel: Session) -> float:
+def _runs_of_sentinel(sentinel: Session, plan: Plan) -> int:
+    """Warm the sentinel up; returns how many runs make a reading: on slow devices one, or it took all the time."""
+    _warm(sentinel, plan)
+    return max(1, min(RUNS_OF_SENTINEL, round(SENTINEL_MS / min(sentinel() for _ in range(RUNS_OF_SENTINEL)))))
+
+
+def _pace(sentinel: Session, runs: int) -> float:
     """The fastest of a few runs of the sentinel: the first ones find its memory where a large model has left it."""
-    return min(sentinel() for _ in range(RUNS_OF_SENTINEL))
+    return min(sentinel() for _ in range(runs))
 
 
 def _visit(session: Session, runs: int) -> tuple[float, bool]:
@@ -115,7 +123,7 @@ _preemptions: Callable[[], int] = _system_preemptions if resource else lambda: 0
 """How often the system has taken the CPU away from this process to give it to another."""
 
 
-def _unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan, known_ms: float) -> tuple[frozenset[str], bool]:
+def unconverged(visits: Mapping[str, Sequence[Visit]], plan: Plan, known_ms: float) -> tuple[frozenset[str], bool]:
     """The models whose intervals are still too wide, and whether one has fewer calm visits than the plan's least."""
     if not all(visits.values()):
         return frozenset(visits), True

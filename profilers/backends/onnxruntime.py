@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: given threads, no spinning, input and output bound once and reused."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,8 @@ def _open(content: bytes, threads: int, *, optimized: bool = True) -> Any:
 
 
 def _runtime() -> Any:
+    # Version 1.31 writes an identifier and a log of events to the home folder, and has a thread that sends them.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

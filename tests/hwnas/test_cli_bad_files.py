@@ -13,7 +13,7 @@ from hwnas.export.bundle import write_bundle
 from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
 from lut.table import LatencyTable
-from profilers.device import find_device
+from profilers.configuration import find_device
 from profilers.errors import InvalidInputError
 from profilers.formats import ModelFile
 

@@ -13,7 +13,7 @@ from lut.blocks import chain
 from lut.layers import random_weights
 from lut.table import LatencyTable
 from profilers.backends.fake import price_ms
-from profilers.device import find_device
+from profilers.configuration import find_device
 from profilers.formats import PRECISIONS, write
 
 FAKE = ("--runtime", "fake")

@@ -7,7 +7,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from profilers.device import Device, Fingerprint, configured_devices, find_device, fingerprint
+from profilers.configuration import add_device, configured_devices, find_device
+from profilers.device import Device, Fingerprint, fingerprint
 from profilers.errors import InvalidInputError, UnknownNameError
 from profilers.formats import HSWISH_FORMS, PRECISIONS, Form
 
@@ -41,18 +42,39 @@ def test_this_machine_is_there_without_any_file(workspace: Path) -> None:
 def test_a_file_sets_every_field(workspace: Path) -> None:
     write(
         workspace,
-        '[toy]\nconnect="local"\nruntime="openvino"\nprecision="int8"\nthreads=4\nbatch=8\nhswish="fused"\n'
-        'clock="cpu"\ncpus=[0, 2]\n[plain]\n',
+        '[toy]\nconnect="ssh://me@board:2222"\nruntime="litert"\nprecision="int8"\nthreads=4\nbatch=8\n'
+        'hswish="fused"\nclock="cpu"\ncpus=[0, 2]\nrunner="/usr/bin/python3.11"\ncooldown_s=5\n[plain]\n',
     )
     toy = Device(
-        name="toy", connect="local", runtime="openvino", precision="int8", threads=4, batch=8, hswish="fused",
-        clock="cpu", cpus=(0, 2),
+        name="toy", connect="ssh://me@board:2222", runtime="litert", precision="int8", threads=4, batch=8,
+        hswish="fused", clock="cpu", cpus=(0, 2), runner="/usr/bin/python3.11", cooldown_s=5,
     )  # fmt: skip
     assert configured_devices(workspace) == {"host": Device(name="host"), "toy": toy, "plain": Device(name="plain")}
     plain = Device(name="plain")
-    assert {f.name for f in fields(Device) if getattr(toy, f.name) == getattr(plain, f.name)} == {"connect"}, (
-        "a new key of devices.toml: set it above"
-    )
+    for field in fields(Device):
+        assert getattr(toy, field.name) != getattr(plain, field.name), "a new key of devices.toml: set it above"
+
+
+ODD = Device(name="odd", connect="adb://a \"b\" 'c' $(d); e\\f", threads=2, cpus=(0, 2), cooldown_s=0.5)
+
+
+def test_a_device_that_was_added_is_there_and_the_file_is_otherwise_as_it_was(workspace: Path) -> None:
+    mine = write(workspace, "# mine\n[toy]\nthreads = 2  # enough").read_text()
+    add_device(ODD, workspace / "devices.toml")
+    assert configured_devices(workspace)["odd"] == ODD and configured_devices(workspace)["toy"].threads == 2
+    assert (workspace / "devices.toml").read_text().startswith(mine)
+
+
+def test_the_first_device_makes_the_file_and_its_folder(user_folder: Path, workspace: Path) -> None:
+    add_device(ODD, user_folder / "devices.toml")
+    assert configured_devices(workspace)["odd"] == ODD
+
+
+def test_a_name_is_not_given_twice(workspace: Path) -> None:
+    path = write(workspace, "[odd]\n")
+    with pytest.raises(InvalidInputError, match="has a device 'odd' already"):
+        add_device(ODD, path)
+    assert path.read_text() == "[odd]\n"
 
 
 def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace: Path, user_folder: Path) -> None:
@@ -82,7 +104,18 @@ def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace:
         ('[toy]\nhswish="melted"\n', "unknown form of h-swish 'melted': there is fused, split"),
         ("[toy]\nhswish=true\n", "hswish must be of type str"),
         ('[toy]\nclock="sun"\n', "unknown clock 'sun': there is cpu, wall"),
-        ('[toy]\nconnect="telepathy"\n', "unknown connection 'telepathy': there is .*local"),
+        ('[toy]\nconnect="telepathy"\n', "'telepathy' is no address: use local, adb://SERIAL or ssh://"),
+        ('[toy]\nconnect="telepathy://me"\n', "unknown connection 'telepathy': there is adb, ssh"),
+        ('[toy]\nconnect="ssh://"\n', "'ssh://' is no address"),
+        ('[toy]\nconnect="adb://x"\nrunner="abacus"\n', "'abacus' is no runner: give none, python3, or"),
+        (
+            '[toy]\nconnect="adb://x"\nruntime="litert"\n',
+            "our own runner measures with onnxruntime and not with litert",
+        ),
+        ('[toy]\nconnect="adb://x"\nrunner="/x/benchmark_model"\n', "measures with litert and not with onnxruntime"),
+        ('[toy]\nrunner="python3"\n', "a local device has no runner"),
+        ("[toy]\ncooldown_s=-1\n", "cooldown_s is a number of seconds from 0 on"),
+        ("[toy]\ncooldown_s=nan\n", "cooldown_s is a number of seconds from 0 on"),
         ("toy = 1\n", r"'toy' must be a section \[toy\]"),
         ("[toy\n", "cannot be read"),
         ("[toy]\n[toy]\n", "cannot be read"),

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from profilers.formats import HSWISH_FORMS, PRECISIONS, Form, write
 from profilers.graph import Array, Graph, Value
-from profilers.profiler import sentinel_graph
+from profilers.local import sentinel_graph
 
 Builder = Callable[[Graph], Value]
 

@@ -12,8 +12,9 @@ from profilers.device import Device, fingerprint
 from profilers.errors import DeviceError, InvalidInputError
 from profilers.formats import ModelFile, write
 from profilers.graph import Graph
+from profilers.local import LOADS, SMALL_MS, sentinel_graph
 from profilers.measurement import Plan, Visit, calm_sentinel_ms, undisturbed
-from profilers.profiler import LOADS, SMALL_MS, open_profiler, sentinel_graph
+from profilers.profiler import open_profiler
 
 TOY = Device(name="toy", runtime="fake")
 PLAN = Plan(target_pct=1.0, warmup_runs=1)

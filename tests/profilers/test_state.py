@@ -9,7 +9,7 @@ import pytest
 from profilers import state
 from profilers.device import Device
 from profilers.profiler import open_profiler
-from profilers.state import machine_state
+from profilers.state import BATTERY_SERVICE, machine_state, state_of
 
 LOAD = 1.25
 
@@ -44,10 +44,10 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine that tells its load only."""
-    for name in ("_CPUS", "_ZONES", "_CPUINFO", "_STAT"):
-        monkeypatch.setattr(state, name, tmp_path / getattr(state, name).relative_to("/"))
-    monkeypatch.setattr(os, "getloadavg", lambda: (LOAD, 2.5, 5.0), raising=False)
-    return Machine(tmp_path)
+    monkeypatch.setattr(state, "_ROOT", tmp_path)
+    found = Machine(tmp_path)
+    found.write("proc/loadavg", f"{LOAD} 2.50 5.00 2/345 6789\n")
+    return found
 
 
 def test_a_machine_that_tells_everything_is_quoted(machine: Machine) -> None:
@@ -64,18 +64,33 @@ def test_a_machine_without_any_files_tells_its_load_only(machine: Machine) -> No
     assert machine_state() == {"load": LOAD}
 
 
-def test_a_system_that_knows_no_load_tells_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "getloadavg")
-    assert machine_state() == {}
-
-
-def test_a_load_that_cannot_be_found_out_is_left_out(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unobtainable() -> None:
-        raise OSError("as the documentation of os.getloadavg says")
-
-    monkeypatch.setattr(os, "getloadavg", unobtainable)
+@pytest.mark.parametrize("content", [None, "", "unknown\n"])
+def test_a_load_that_cannot_be_found_out_is_left_out(machine: Machine, content: str | None) -> None:
+    (machine.root / "proc/loadavg").unlink()
+    if content is not None:
+        machine.write("proc/loadavg", content)
     machine.zones(40_000)
     assert machine_state() == {"max_celsius": 40}
+
+
+def test_what_heat_and_the_user_allow_the_clocks_is_told(machine: Machine) -> None:
+    for cpu, khz in enumerate((1_800_000, 1_800_000, 2_400_000, 2_000_000)):
+        machine.write(f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_max_freq", f"{khz}\n")
+        machine.write(f"sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor", "schedutil\n")
+    assert machine_state() == {"allowed_mhz": 2000, "governor": "schedutil", "load": LOAD}
+
+
+def test_a_phone_tells_its_battery(machine: Machine) -> None:
+    machine.write("sys/class/power_supply/battery/capacity", "83\n")
+    machine.write("sys/class/power_supply/battery/status", "Not charging\n")
+    assert machine_state() == {"battery_pct": 83, "battery": "Not charging", "load": LOAD}
+
+
+def test_a_phone_whose_files_are_closed_tells_its_battery_by_its_service() -> None:
+    """As Android 14 prints it, shortened."""
+    said = "Current Battery Service state:\n  status: 2\n  level: 87\n  scale: 100\n  temperature: 312\n"
+    assert state_of({BATTERY_SERVICE: said}) == {"battery_pct": 87, "battery_celsius": 31.2, "battery": "Charging"}
+    assert state_of({BATTERY_SERVICE: "Can't find service: battery\n"}) == {}
 
 
 def test_without_a_governor_the_clocks_are_those_of_cpuinfo(machine: Machine) -> None:
@@ -120,10 +135,9 @@ def test_a_kernel_too_old_to_count_stolen_time_tells_none(machine: Machine, colu
 
 def test_this_machine_tells_numbers() -> None:
     found = machine_state()
-    assert all(type(value) is float and math.isfinite(value) for value in found.values())
-    assert set(found) <= {"min_mhz", "max_mhz", "max_celsius", "load", "stolen_s"}
-    assert found.get("min_mhz", 0) <= found.get("max_mhz", 0)
-    assert ("load" in found) == hasattr(os, "getloadavg")
+    numbers = {name: value for name, value in found.items() if name not in {"governor", "battery"}}
+    assert all(isinstance(value, float) and math.isfinite(value) for value in numbers.values())
+    assert found.get("load") == pytest.approx(os.getloadavg()[0], abs=1)
 
 
 def test_a_local_profiler_tells_the_state_of_this_machine() -> None:
