@@ -1,6 +1,7 @@
 """Profiling: measure every block of a space, and the whole nets it is calibrated on, into a device's table."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,7 @@ from lut.blocks import chain
 from lut.calibration import Calibration
 from lut.layers import random_weights
 from lut.table import LatencyTable
+from profilers.errors import FailedModelsError
 from profilers.formats import ModelFile
 from profilers.graph import Graph
 from profilers.measurement import Plan
@@ -28,6 +30,7 @@ class ProfileSummary:
     """What a call to `profile` did and how good the table is now."""
 
     blocks: int
+    models: int  # blocks and the nets of the calibration
     measured: int  # models that were still wanting when the call began
     unconverged: tuple[str, ...]
     calm_pct: float  # of this call's visits, those that nothing disturbed; the others were repeated
@@ -41,9 +44,10 @@ def profile(
 ) -> ProfileSummary:
     """Measure what `table` still lacks of `space` until the plan is satisfied, keeping every round at once.
 
-    Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails.
+    Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails, and
+    FailedModelsError, when all others are measured, for models that its runtime cannot run.
     """
-    started, writing_s = time.monotonic(), 0.0
+    started, writing_s, failed = time.monotonic(), 0.0, dict[str, str]()
     known = {name: len(visits) for name, visits in table.visits.items()}
     with table.writing():  # also while nets are named: that appends to the table, too
         models = _models(space, table, profiler.device.batch)
@@ -61,12 +65,18 @@ def profile(
                     for name in kind[first : first + BATCH_MODELS]
                 }
                 writing_s += time.monotonic() - begun
-                _measure(profiler, table, plan, batch, report)
+                try:
+                    _measure(profiler, table, plan, batch, report)
+                except FailedModelsError as error:
+                    failed |= error.models
+        if failed:
+            raise FailedModelsError(profiler.device.name, failed)
         prefix = net_name(space.name)
         calibration = table.add_calibration(prefix) if wanted else table.calibration(prefix)
     new = [visit for name, visits in table.visits.items() for visit in visits[known.get(name, 0) :]]
     return ProfileSummary(
         blocks=len(space.vocabulary),
+        models=len(models),
         measured=len(wanted),
         unconverged=tuple(name for name in models if (m := table.measurement(name)) and not m.converged(plan)),
         calm_pct=100 * sum(visit.calm(table.calm_ms) for visit in new) / max(len(new), 1),
@@ -79,11 +89,12 @@ def profile(
 def _measure(profiler: Profiler, table: LatencyTable, plan: Plan, files: dict[str, ModelFile], report: Report) -> None:
     earlier = {name: table.visits[name] for name in files if name in table.visits}
     table.add_state(profiler.state())
-    begun, most = time.monotonic(), 0.0
+    begun, most, counts = time.monotonic(), 0.0, Counter[str](dict.fromkeys(files, 0))
     for done, found in enumerate(profiler.measure(files, plan, earlier, table.calm_ms), 1):
         table.add_round(found)
-        # Whichever is nearest to ending it: the time, the rounds, or all intervals being narrow.
-        spent = (time.monotonic() - begun) / plan.time_limit_s
+        counts.update(found.visits.keys())
+        # Whichever is nearest to ending it: the time (which slow devices overrun), the rounds, or narrow intervals.
+        spent = min((time.monotonic() - begun) / plan.time_limit_s, min(counts.values()) / plan.min_samples)
         most = max(most, spent, done / plan.max_rounds, 1 - len(found.pending) / len(files))
         report("profile", min(most, 0.99), f"{len(found.pending)} of {len(files)} intervals still wide")
     table.add_state(profiler.state())

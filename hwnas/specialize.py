@@ -211,10 +211,12 @@ class Specialiser:
             self.table.add_net(name, self.space.layers(arch).values())
             for found in self.profiler.measure(files, FINAL_PLAN, earlier, self.table.calm_ms):
                 self.table.add_round(found)
+                if name not in found.visits:  # a round that the device did not finish
+                    continue
                 visits.append(found.visits[name])
                 if len(visits) % ROUNDS_PER_REPORT == 0:
                     measurement = undisturbed(visits, self.table.calm_ms)
-                    self.report("measure", len(visits) / FINAL_PLAN.max_rounds, str(measurement))
+                    self.report("measure", min(len(visits) / FINAL_PLAN.min_samples, 0.99), str(measurement))
                     if measurement.converged(FINAL_PLAN):  # the company need not be
                         break
         measurement = undisturbed(visits, self.table.calm_ms)

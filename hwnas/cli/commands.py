@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import hwnas
+from hwnas.cli import devices as device_commands
 from hwnas.cli import table as table_commands
 from hwnas.cli.options import (
     Data,
@@ -28,6 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(device_commands.app, name="devices")
 app.add_typer(table_commands.app, name="table")
 
 
@@ -47,83 +49,44 @@ def _main(
 
 
 @app.command()
-def devices(workspace: WorkspaceFolder = Path("hwnas-work"), as_json: Json = False) -> None:
-    """List the devices there are, and whether their runtimes are ready."""
-    from hwnas.cli.display import show_json, show_table
-    from profilers.device import configured_devices, fingerprint
-    from profilers.errors import DeviceError
-
-    rows = []
-    for device in configured_devices(workspace).values():
-        try:
-            found = fingerprint(device)
-            state, machine, version = "ready", found.machine, found.runtime_version
-        except DeviceError as error:
-            state, machine, version = str(error), "", ""
-        rows.append({
-            "device": device.name, "connect": device.connect, "runtime": device.runtime, "version": version,
-            "precision": device.precision, "threads": device.threads, "batch": device.batch, "machine": machine,
-            "state": state,
-        })  # fmt: skip
-    if as_json:
-        show_json(rows)
-    else:
-        show_table("Devices", list(rows[0]), [[str(value) for value in row.values()] for row in rows])
-
-
-@app.command()
 def profile(
-    device: DeviceName = "host",
+    device: Annotated[str, typer.Option("--device", help="A device, or several with commas between.")] = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
     runtime: Runtime = None,
     precision: Precision = None,
     quick: Annotated[bool, typer.Option("--quick", help="Stop at intervals of ±3 %.")] = False,
     careful: Annotated[bool, typer.Option("--careful", help="Go on to intervals of ±0.5 %.")] = False,
+    cooldown: Annotated[str, typer.Option(help="How long to leave a device alone when heat slows it, like 30s.")] = "",
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Measure every block of a space on a device; once, and again only what is still imprecise."""
-    from hwnas.cli.display import show_json, show_table
-    from hwnas.cli.steps import Job, run_profile
-    from hwnas.cli.values import resolutions
+    """Measure every block of a space on devices; once, and again only what is still imprecise."""
+    from hwnas.cli.display import show_json
+    from hwnas.cli.fleet import profile_all
+    from hwnas.cli.results import profile_facts, show_profiles
+    from hwnas.cli.steps import Job
+    from hwnas.cli.values import pause_s, resolutions
+    from profilers.errors import HwnasError
     from profilers.measurement import plan_named
 
     if quick and careful:
         raise typer.BadParameter("--quick and --careful exclude each other")
-    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), "")
-    plan = plan_named("quick" if quick else "careful" if careful else "default")
-    done = run_profile(job, plan)
-    facts = {
-        "device": device,
-        "space": job.space.name,
-        "table": str(job.table_path),
-        "blocks": done.blocks,
-        "measured_models": done.measured,
-        "unconverged": list(done.unconverged),
-        "target_pct": plan.target_pct,
-        "calm_pct": done.calm_pct,
-        "calibration_mean_error_pct": done.calibration.mean_error_pct,
-        "calibration_max_error_pct": done.calibration.max_error_pct,
-        "seconds": done.seconds,
-    }
+    sizes, plan = resolutions(resolution), plan_named("quick" if quick else "careful" if careful else "default")
+    cooldown_s = pause_s(cooldown) if cooldown else None
+    names = list(dict.fromkeys(device.split(",")))
+    jobs = [Job.of(workspace, name, runtime, precision, space, sizes, "", cooldown_s) for name in names]
+    done = profile_all(jobs, plan)
+    failures = [found for found in done if isinstance(found, HwnasError)]
+    if len(jobs) == len(failures) == 1:
+        raise failures[0]
+    facts = [profile_facts(job, found, plan) for job, found in zip(jobs, done, strict=True)]
     if as_json:
-        show_json(facts)
-        return
-    total = done.blocks + len(job.table().nets)
-    show_table(
-        f"{device}, {job.space.name}",
-        ["blocks", f"within ±{plan.target_pct:g} %", "calm visits", "left-out nets: mean error", "largest", "seconds"],
-        [[
-            str(done.blocks), f"{total - len(done.unconverged)} of {total}", f"{done.calm_pct:.0f} %",
-            f"{done.calibration.mean_error_pct:.1f} %", f"{done.calibration.max_error_pct:.1f} %",
-            f"{done.seconds:.0f}",
-        ]],
-    )  # fmt: skip
-    for name in done.unconverged[:3]:
-        print(f"not within ±{plan.target_pct:g} %: {name}", file=sys.stderr)
-    if len(done.unconverged) > 3:
-        print(f"and {len(done.unconverged) - 3} more; the same command goes on measuring them", file=sys.stderr)
+        show_json(facts[0] if len(facts) == 1 else facts)
+    else:
+        show_profiles(facts)
+    if failures:
+        raise typer.Exit(failures[0].exit_code)  # each was told of above
 
 
 @app.command()

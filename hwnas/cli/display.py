@@ -72,7 +72,7 @@ class ProgressDisplay:
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
         self._begun: dict[str, float] = {}
-        self._next_line = 0.0
+        self._next_line: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -100,7 +100,7 @@ class ProgressDisplay:
         begun = self._begun.setdefault(task, now)
         if fraction >= 1:
             del self._begun[task]
-        if fraction >= 1 or now >= self._next_line:
+        if fraction >= 1 or now >= self._next_line.get(task, 0.0):
             left = f", {(now - begun) * (1 - fraction) / fraction:.0f} s left" if 0.02 < fraction < 1 else ""
             say(f"{task}: {100 * fraction:.0f} %{left}; {note}")
-            self._next_line = now + SECONDS_PER_LINE
+            self._next_line[task] = now + SECONDS_PER_LINE

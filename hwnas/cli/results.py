@@ -1,10 +1,16 @@
-"""How candidates and specialised nets are shown as tables."""
+"""How profiles, candidates and specialised nets are shown as tables."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hwnas.cli.display import show_table
+from hwnas.cli.display import say, show_table
 from hwnas.cli.values import in_ms
+
+if TYPE_CHECKING:
+    from hwnas.cli.steps import Job
+    from hwnas.profiling import ProfileSummary
+    from profilers.errors import HwnasError
+    from profilers.measurement import Plan
 
 
 def show_candidates(found: Sequence[dict[str, Any]]) -> None:
@@ -36,3 +42,52 @@ def _percent(share: float) -> str:
 
 def _sizes(facts: dict[str, Any]) -> tuple[str, str]:
     return f"{facts['macs'] / 1e6:.2f} M", f"{facts['params'] / 1e3:.0f} k"
+
+
+def profile_facts(job: "Job", done: "ProfileSummary | HwnasError", plan: "Plan") -> dict[str, Any]:
+    """What came of profiling one device, under the names that `--json` has for it."""
+    facts = {"device": job.device.name, "space": job.space.name, "table": str(job.table_path)}
+    if isinstance(done, Exception):
+        return {**facts, "error": str(done), "exit_code": done.exit_code}
+    return {
+        **facts,
+        "blocks": done.blocks,
+        "models": done.models,
+        "measured_models": done.measured,
+        "unconverged": list(done.unconverged),
+        "target_pct": plan.target_pct,
+        "calm_pct": done.calm_pct,
+        "calibration_mean_error_pct": done.calibration.mean_error_pct,
+        "calibration_max_error_pct": done.calibration.max_error_pct,
+        "seconds": done.seconds,
+    }
+
+
+def show_profiles(found: Sequence[dict[str, Any]]) -> None:
+    """What `profile` measured, a row a device; what is still wide, and who failed, on stderr."""
+    columns = ["device", "blocks", "converged", "calm visits", "left-out nets: mean error", "largest", "seconds"]
+    rows = [
+        [
+            f["device"], str(f["blocks"]),
+            f"{f['models'] - len(f['unconverged'])} of {f['models']} within ±{f['target_pct']:g} %",
+            f"{f['calm_pct']:.0f} %", f"{f['calibration_mean_error_pct']:.1f} %",
+            f"{f['calibration_max_error_pct']:.1f} %", f"{f['seconds']:.0f}",
+        ]
+        for f in found
+        if "error" not in f
+    ]  # fmt: skip
+    if rows:
+        show_table(found[0]["space"], columns, rows)
+    for facts in found:
+        _tell_what_lacks(facts)
+
+
+def _tell_what_lacks(facts: dict[str, Any]) -> None:
+    if "error" in facts:
+        say(f"{facts['device']}: {facts['error']}")
+        return
+    wide = facts["unconverged"]
+    for name in wide[:3]:
+        say(f"{facts['device']}: not within ±{facts['target_pct']:g} %: {name}")
+    if len(wide) > 3:
+        say(f"{facts['device']}: and {len(wide) - 3} more; the same command goes on measuring them")

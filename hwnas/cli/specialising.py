@@ -96,7 +96,11 @@ def _specialiser(job: Job, budgets_ms: Sequence[float], *, seed: int, auto: bool
     trained = ready_supernet(job, auto=auto)
     if trained.net.space.vocabulary != job.space.vocabulary:
         raise InvalidInputError(f"{trained.path} was trained for other sizes or classes than {job.space.name} has")
-    with open_profiler(job.device) as profiler, ProgressDisplay() as display:
+    with (
+        open_profiler(job.device, lambda text: say(f"{job.device.name}: {text}")) as profiler,
+        ProgressDisplay() as display,
+    ):
+        table.check_origin(profiler.fingerprint())
         yield Specialiser(
             space=trained.net.space,
             table=table,

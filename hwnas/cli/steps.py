@@ -1,17 +1,19 @@
 """The steps commands are made of: a profiled table, a trained supernet; made on the way where they are missing."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwnas.cli.display import ProgressDisplay, say
 from hwnas.pricing import latency_model, profile_command
 from hwnas.profiling import ProfileSummary, profile
+from hwnas.progress import Report
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
 from lut.table import LatencyTable
-from profilers.device import Device, find_device, fingerprint
+from profilers.configuration import find_device
+from profilers.device import Device, fingerprint
 from profilers.errors import InvalidInputError
 from profilers.measurement import PLANS, Plan
 from profilers.profiler import open_profiler
@@ -41,9 +43,11 @@ class Job:
         space: str,
         resolutions: tuple[int, ...],
         data: str,
+        cooldown_s: float | None = None,
     ) -> "Job":
         """The job a command's options describe; raises UnknownNameError for names that are not known."""
         found = find_device(device, workspace, runtime, precision)
+        found = found if cooldown_s is None else replace(found, cooldown_s=cooldown_s)
         return cls(Workspace(workspace), found, open_space(space, resolutions=resolutions), data)
 
     @property
@@ -52,33 +56,43 @@ class Job:
         return self.workspace.table(self.device)
 
     def table(self) -> LatencyTable:
-        """The device's table, begun if there is none."""
-        return LatencyTable.open(self.table_path, self.device.name, fingerprint(self.device))
+        """The device's table; raises InvalidInputError if there is none, or if it was measured on another machine.
+
+        A device at the far end of a connection is not asked what it is: pricing needs no device.
+        """
+        table = LatencyTable.read(self.table_path)
+        if self.device.connect == "local":
+            table.check_origin(fingerprint(self.device))
+        return table
 
 
-def run_profile(job: Job, plan: Plan) -> ProfileSummary:
-    """Profile the job's space on its device, showing progress."""
-    with open_profiler(job.device) as profiler, ProgressDisplay() as display:
-        return profile(job.space, profiler, job.table(), plan, display)
+def run_profile(job: Job, plan: Plan, report: Report) -> ProfileSummary:
+    """Profile the job's space on its device."""
+    with open_profiler(job.device, lambda text: say(f"{job.device.name}: {text}")) as profiler:
+        table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
+        return profile(job.space, profiler, table, plan, report)
 
 
 def ready_table(job: Job, *, auto: bool) -> LatencyTable:
     """The job's table with everything a latency model needs, profiled first where it is missing and `auto`."""
-    if not auto and not job.table_path.exists():
+    if job.table_path.exists():
+        table = job.table()  # a damaged or foreign one is not mended by measuring
+        try:
+            latency_model(table, job.space)
+            return table
+        except InvalidInputError:
+            if not auto:
+                raise
+    elif not auto:
         command = profile_command(job.device.name, job.device.runtime, job.device.precision, job.space)
         raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
-    table = job.table()  # a damaged or foreign one is not mended by measuring
-    try:
-        latency_model(table, job.space)
-    except InvalidInputError:
-        if not auto:
-            raise
-        plan = PLANS["default"]
-        say(
-            f"{job.device.name} is not profiled for {job.space.name} yet: measuring {len(job.space.vocabulary)} blocks "
-            f"and some whole nets, at most {plan.time_limit_s:.0f} s for each batch of them"
-        )
-        run_profile(job, plan)
+    plan = PLANS["default"]
+    say(
+        f"{job.device.name} is not profiled for {job.space.name} yet: measuring {len(job.space.vocabulary)} blocks "
+        f"and some whole nets, about {plan.time_limit_s:.0f} s for each batch of them"
+    )
+    with ProgressDisplay() as display:
+        run_profile(job, plan, display)
     return job.table()
 
 

@@ -180,7 +180,7 @@ def _table(workspace: Path, device: str, runtime: str | None, precision: str | N
     """The table of a device, measured here or imported."""
     from hwnas.workspace import Workspace
     from lut.table import LatencyTable
-    from profilers.device import find_device
+    from profilers.configuration import find_device
     from profilers.errors import InvalidInputError
 
     place = Workspace(workspace)

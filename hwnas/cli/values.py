@@ -11,10 +11,22 @@ _LATENCY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(us|ms|s)")
 
 def latency_ms(text: str) -> float:
     """A latency like 80ms, 0.08s or 800us in ms; raises InvalidInputError for anything else."""
-    match = _LATENCY.fullmatch(text.strip())
-    if not match or not 0 < (found := float(match[1]) * _MS_PER_UNIT[match[2]]) < math.inf:
+    if not 0 < (found := _time_ms(text)) < math.inf:
         raise InvalidInputError(f"{text!r} is no latency: give a number above 0 with a unit, like 80ms, 0.08s or 800us")
     return found
+
+
+def pause_s(text: str) -> float:
+    """A pause like 30s, or 0s for none, in seconds; raises InvalidInputError for anything else."""
+    if not (found := _time_ms(text)) < math.inf:
+        raise InvalidInputError(f"{text!r} is no pause: give a number with a unit, like 30s, or 0s for none")
+    return found / 1000
+
+
+def _time_ms(text: str) -> float:
+    """A time with its unit in ms; not a number for what is none."""
+    match = _LATENCY.fullmatch(text.strip())
+    return float(match[1]) * _MS_PER_UNIT[match[2]] if match else math.nan
 
 
 def latencies_ms(text: str) -> list[float]:
@@ -29,6 +41,14 @@ def resolutions(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise InvalidInputError(f"{text!r} is no list of resolutions: give pixels, like 160,192,224")
+    return tuple(map(int, parts))
+
+
+def cpu_numbers(text: str) -> tuple[int, ...]:
+    """Numbers of CPUs separated by commas, none for any; raises InvalidInputError."""
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise InvalidInputError(f"{text!r} is no list of CPUs: give their numbers, like 4,5,6,7")
     return tuple(map(int, parts))
 
 

@@ -1,11 +1,8 @@
 """The command line in this process, and a workspace in which a fake device is profiled and a supernet is trained."""
 
-import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,29 +11,10 @@ from hwnas.pricing import LatencyModel, latency_model
 from hwnas.spaces import open_space
 from lut.table import LatencyTable
 
+from ..kit import Outcome
+
 TABLE = Path("tables", "host-fake-fp32-t1-b1.jsonl")
 SUPERNET = Path("supernets", "digits-digit-pairs", "supernet.safetensors")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command ended with and printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def refusal(self) -> str:
-        """The one line on stderr that says what was wrong."""
-        (line,) = self.err.splitlines()
-        assert line.startswith("hwnas: ") and not self.out, self
-        return line
-
 
 Run = Callable[..., Outcome]
 
@@ -79,7 +57,8 @@ def prepared(few_images: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that the person who runs the tests has configured."""
+    """Nothing that the person who runs the tests has configured, or plugged in."""
+    monkeypatch.setattr("profilers.shells.adb.discover", list)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("HWNAS_WORKSPACE", raising=False)
 

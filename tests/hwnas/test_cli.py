@@ -21,7 +21,7 @@ from profilers import formats
 from profilers.backends.fake import price_ms
 from profilers.errors import DeviceError
 from profilers.formats import ModelFile
-from profilers.profiler import sentinel_graph
+from profilers.local import sentinel_graph
 
 FAKE = ("--runtime", "fake")
 CANDIDATE = {"arch", "device", "budget_ms", "predicted_ms", "validation_accuracy", "macs", "params", "evaluations"}
@@ -78,7 +78,7 @@ def test_help_names_every_command(hwnas):
 def test_devices_lists_this_machine_and_what_the_workspace_adds(hwnas, tmp_path):
     (tmp_path / "devices.toml").write_text('[toy]\nruntime = "fake"\nthreads = 3\n')
     done = hwnas("devices", "--json", "--workspace", tmp_path)
-    keys = {"device", "connect", "runtime", "version", "precision", "threads", "batch", "machine", "state"}
+    keys = {"device", "connect", "runtime", "version", "precision", "threads", "batch", "machine", "state", "advice"}
     host, toy = done.json
     assert set(host) == set(toy) == keys
     assert (host["device"], toy["device"], toy["runtime"], toy["threads"]) == ("host", "toy", "fake", 3)
@@ -89,7 +89,7 @@ def test_profile_measures_every_block_once(hwnas, tmp_path):
     first, second = (hwnas("profile", *FAKE, "--workspace", tmp_path, "--json") for _ in range(2))
     assert (first.code, second.code) == (0, 0)
     assert set(first.json) == set(second.json) == {
-        "device", "space", "table", "blocks", "measured_models", "unconverged", "target_pct", "calm_pct",
+        "device", "space", "table", "blocks", "models", "measured_models", "unconverged", "target_pct", "calm_pct",
         "calibration_mean_error_pct", "calibration_max_error_pct", "seconds",
     }  # fmt: skip
     assert first.json["blocks"] == len(DIGITS.vocabulary) and first.json["unconverged"] == []

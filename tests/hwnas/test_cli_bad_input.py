@@ -122,8 +122,8 @@ def test_a_workspace_that_is_a_file_is_refused(hwnas, tmp_path):
 def test_every_error_has_its_documented_exit_code():
     of_ours = (e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.HwnasError))
     assert {error.__name__: error.exit_code for error in of_ours} == {
-        "HwnasError": 1, "InvalidInputError": 3, "UnknownNameError": 3, "DeviceError": 4, "UntrustedError": 5,
-        "InfeasibleError": 6,
+        "HwnasError": 1, "InvalidInputError": 3, "UnknownNameError": 3, "DeviceError": 4, "LostError": 4,
+        "UnauthorisedError": 4, "FailedModelsError": 4, "UntrustedError": 5, "InfeasibleError": 6,
     }  # fmt: skip
 
 

@@ -8,7 +8,6 @@ import pytest
 from hwnas.pricing import latency_model, net_name
 from hwnas.profiling import CALIBRATION_NETS, profile
 from hwnas.spaces import open_space
-from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
 from lut.table import LatencyTable
 from profilers import backends
 from profilers.device import Device
@@ -16,20 +15,10 @@ from profilers.errors import DeviceError, UntrustedError
 from profilers.measurement import Plan
 from profilers.profiler import open_profiler
 
+from ..kit import TINY
+
 TWO_ROUNDS = Plan(target_pct=1000.0, min_samples=1, max_rounds=2, warmup_runs=1)
 SPACE = open_space("digits@0.25", resolutions=(16,))
-TINY = MobileNetV3Space(
-    "tiny",
-    resolutions=(16,),
-    image_chs=1,
-    stem_chs=8,
-    stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "hswish")),
-    depths=(1, 2),
-    kernels=(3,),
-    expands=(3, 6),
-    head_chs=(16, 16),
-    classes=3,
-)
 SLOW = {"openvino": pytest.mark.slow}  # it compiles each model for as long as others measure it
 FORMS = [
     pytest.param(name, precision, marks=SLOW.get(name, ()))
