@@ -1,0 +1,67 @@
+"""What holds of a phone over adb and of a board over ssh alike, for whoever types the commands."""
+
+import json
+
+import pytest
+
+from profilers import remote
+
+from ..kit import Outcome
+from .sabotage import settle
+from .scenes import Scene, brief, scene
+
+__all__ = ["brief"]
+
+
+@pytest.fixture(params=[pytest.param("phone", marks=pytest.mark.adb), pytest.param("board", marks=pytest.mark.ssh)])
+def on(request: pytest.FixtureRequest, tmp_path, capsys, brief) -> Scene:
+    """The scene of either."""
+    return scene(request.getfixturevalue(request.param), tmp_path, capsys)
+
+
+def test_a_device_is_checked_in_ten_seconds(on: Scene) -> None:
+    settle(on)
+    checked = on.hwnas("devices", "check", on.name, "--json")
+    if checked.code == 5:  # on a busy machine the two times may well differ
+        assert f"{on.name} works, but the same model took" in checked.complaint
+    else:
+        assert checked.code == 0 and checked.json["visits"] >= 10
+        assert checked.json["apart_pct"] < 5 and 0.001 < checked.json["latency_ms"] < 100
+        assert checked.json["seconds"] < 20
+    on.assert_nothing_left()
+
+
+def test_a_device_that_is_lost_does_not_stop_the_host(on: Scene) -> None:
+    with on.in_mid_run(on.device.kill):
+        done = on.profile(f"{on.name},host")
+    assert done.code == 4
+    of_device, of_host = done.json
+    assert of_device["exit_code"] == 4 and "given up after 6 s" in of_device["error"]
+    assert of_host["models"] > 20 and "error" not in of_host
+    on.device.start()
+    both = on.profile(f"{on.name},host")
+    assert both.code == 0 and [facts["device"] for facts in both.json] == [on.name, "host"]
+    on.assert_whole(Outcome(0, json.dumps(both.json[0]), ""))
+
+
+def test_one_device_under_two_names_is_measured_under_one_after_the_other(on: Scene) -> None:
+    (settings,) = (on.workspace / "devices.toml").read_text().split("\n\n")
+    twin = settings.replace(f'["{on.name}"]', '["twin"]') + 'precision = "int8"\n'
+    (on.workspace / "devices.toml").write_text(f"{settings}\n{twin}")
+    both = on.profile(f"{on.name},twin")
+    assert both.code == 0 and [facts["device"] for facts in both.json] == [on.name, "twin"]
+    on.assert_nothing_left()
+
+
+def test_a_device_that_gets_hot_is_left_alone_and_the_table_says_so(on: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "STRETCH_S", 0.3)  # so that rounds are still to come when heat is noticed
+    cpu = on.device.sys / "devices/system/cpu/cpu0/cpufreq"
+    cpu.mkdir(parents=True)
+    allowed = cpu / "scaling_max_freq"
+    allowed.write_text("2000000\n")
+    with on.in_mid_run(lambda: allowed.write_text("1500000\n")):
+        done = on.profile("", "--cooldown", "1s")
+    on.assert_whole(done)
+    assert f"{on.name}: it got slower by heat: left alone for 1 s\n" in done.err
+    seen = [state["allowed_mhz"] for state in on.table.states]
+    assert seen[0] == 2000 and seen[-1] == 1500
