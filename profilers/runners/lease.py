@@ -131,6 +131,6 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it runs, and belongs to somebody else
-        return True
+    except PermissionError:  # it runs, and belongs to somebody else
+        pass
     return True
