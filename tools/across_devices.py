@@ -2,8 +2,9 @@
 
     python tools/across_devices.py --device host,board --workspace W
 
-For a few levels of accuracy, each device gets the net that its table says is fastest among those that reach the level.
-Then all nets are measured on every device, in the same shuffled rounds. The workspace holds a trained supernet and a
+For a few levels of accuracy, each device gets the net that is fastest there of those that reach the level: its table
+names a few, and the device has the last word, as in `hwnas specialize`. Then the chosen ones are measured anew on every
+device, in the same shuffled rounds. The workspace holds a trained supernet and a
 table of each device (`hwnas train`, `hwnas profile`). It is the table of ProxylessNAS (Cai et al. 2019, table 3) and
 FBNet (Wu et al. 2019, table 5), with the accuracy held instead of the latency.
 """
@@ -24,11 +25,10 @@ from hwnas.space import SearchSpace
 from hwnas.training.datasets import open_dataset
 from hwnas.training.evaluate import SubnetEvaluator
 from lut.table import LatencyTable
-from profilers.formats import ModelFile
-from profilers.measurement import Measurement, Visit, plan_named, undisturbed
-from profilers.profiler import Profiler, open_profiler
+from profilers.measurement import Measurement, Visit, calm_sentinel_ms, plan_named, undisturbed
+from profilers.profiler import open_profiler
 
-SAMPLED, EVALUATED = 200_000, 100
+SAMPLED, EVALUATED, FINALISTS = 200_000, 100, 3
 
 
 def main() -> None:
@@ -49,12 +49,13 @@ def main() -> None:
     trained = ready_supernet(first, auto=False)
     evaluator, space = evaluator_of(first, trained), trained.net.space
     models = {name: latency_model(LatencyTable.read(job.table_path), space) for name, job in jobs.items()}
-    nets = chosen(space, models, evaluator, asked.levels)
-    measured = {}
+    finalists = nominated(space, models, evaluator, asked.levels)
+    nets: list[tuple[float, str, Arch]] = []
     for name, job in jobs.items():
-        with open_profiler(job.device, say) as profiler:
-            files = {str(arch): exported(arch, evaluator, profiler, asked.data) for _, _, arch in nets}
-            measured[name] = measure(profiler, files, asked.plan)
+        found = measure(job, [arch for of_level in finalists.values() for arch in of_level], evaluator, asked.plan)
+        nets += [(level, name, min(archs, key=lambda a: found[a].latency_ms)) for level, archs in finalists.items()]
+    nets.sort(key=lambda net: net[0])
+    measured = {name: measure(job, [arch for *_, arch in nets], evaluator, asked.plan) for name, job in jobs.items()}
     rows = [
         {
             "level": level,
@@ -62,18 +63,18 @@ def main() -> None:
             "arch": str(arch),
             "accuracy": evaluator.validation_accuracy(arch),
             "predicted_ms": {name: float(model(space.row(arch)[None])[0]) for name, model in models.items()},
-            "measured_ms": {name: measured[name][str(arch)].latency_ms for name in jobs},
-            "interval_ms": {name: measured[name][str(arch)].interval_ms for name in jobs},
+            "measured_ms": {name: measured[name][arch].latency_ms for name in jobs},
+            "interval_ms": {name: measured[name][arch].interval_ms for name in jobs},
         }
         for level, home, arch in nets
     ]
     print(json.dumps(rows, indent=2) if asked.json else table(rows, list(jobs)))
 
 
-def chosen(
+def nominated(
     space: SearchSpace, models: dict[str, LatencyModel], evaluator: SubnetEvaluator, levels: list[float]
-) -> list[tuple[float, str, Arch]]:
-    """For each level and device, the net that is fastest there of those that are as accurate, as far as is predicted.
+) -> dict[float, list[Arch]]:
+    """For each level, the nets that any table says are fastest of those that are as accurate, as far as is predicted.
 
     A level is a budget on the first device, as a share of the way from its least latency to its largest: the accuracy
     that is best there is asked of all.
@@ -84,29 +85,29 @@ def chosen(
     population = np.unique(space.sample(SAMPLED, rng), axis=0)
     predicted = AccuracyPredictor.fit(space, evaluator.known)(population)
     on_first = next(iter(models.values()))(population)
-    found = []
+    found = {}
     for level in levels:
         budget = on_first.min() + level * (on_first.max() - on_first.min())
         good = population[predicted >= predicted[on_first <= budget].max()]
-        found += [(level, name, space.arch(good[np.argmin(model(good))])) for name, model in models.items()]
+        rows = [row for model in models.values() for row in good[np.argsort(model(good))[:FINALISTS]]]
+        found[level] = sorted({space.arch(row) for row in rows})
     return found
 
 
-def exported(arch: Arch, evaluator: SubnetEvaluator, profiler: Profiler, data: str) -> ModelFile:
-    """The net as the file that the device takes, proven equal to it."""
-    dataset = open_dataset(data, evaluator.trained.seed)
-    device = profiler.device
-    return export_proven(evaluator.subnet(arch), profiler.format, dataset, device.form, device.batch).model
-
-
-def measure(profiler: Profiler, files: dict[str, ModelFile], plan: str) -> dict[str, Measurement]:
-    """All nets in the same rounds."""
-    visits: dict[str, list[Visit]] = {name: [] for name in files}
-    for done in profiler.measure(files, plan_named(plan)):
-        for name, visit in done.visits.items():
-            visits[name].append(visit)
-    calm_ms = float(np.percentile([visit.sentinel_ms for of_one in visits.values() for visit in of_one], 5))
-    return {name: undisturbed(found, calm_ms) for name, found in visits.items()}
+def measure(job: Job, archs: list[Arch], evaluator: SubnetEvaluator, plan: str) -> dict[Arch, Measurement]:
+    """All nets on the job's device in the same rounds, as files that are proven equal to them."""
+    dataset, device = open_dataset(job.data, evaluator.trained.seed), job.device
+    visits: dict[str, list[Visit]] = {str(arch): [] for arch in archs}
+    with open_profiler(device, say) as profiler:
+        nets = {str(arch): evaluator.subnet(arch) for arch in archs}
+        exported = {
+            name: export_proven(net, profiler.format, dataset, device.form, device.batch) for name, net in nets.items()
+        }
+        for done in profiler.measure({name: found.model for name, found in exported.items()}, plan_named(plan)):
+            for name, visit in done.visits.items():
+                visits[name].append(visit)
+    calm_ms = calm_sentinel_ms(visit for of_one in visits.values() for visit in of_one)
+    return {arch: undisturbed(visits[str(arch)], calm_ms) for arch in archs}
 
 
 def table(rows: list[dict], devices: list[str]) -> str:
