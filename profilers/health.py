@@ -8,7 +8,7 @@ from profilers import runners, shells
 from profilers.device import Device, fingerprint
 from profilers.errors import DeviceError, InvalidInputError, LostError, UnauthorisedError, UntrustedError
 from profilers.local import sentinel_graph
-from profilers.measurement import Plan, Visit, calm_sentinel_ms, undisturbed
+from profilers.measurement import Plan, all_undisturbed
 from profilers.patience import Tell
 from profilers.profiler import open_profiler
 
@@ -65,13 +65,9 @@ def self_test(device: Device, tell: Tell) -> dict[str, Any]:
         found = profiler.fingerprint()
         reached_s = time.monotonic() - began
         model = profiler.model(sentinel_graph(device.batch), inner=True)
-        visits: dict[str, list[Visit]] = {name: [] for name in TWICE}
-        for done in profiler.measure(dict.fromkeys(TWICE, model), TEST_PLAN):
-            for name, visit in done.visits.items():
-                visits[name].append(visit)
+        visits = profiler.visits(dict.fromkeys(TWICE, model), TEST_PLAN)
         state = profiler.state()
-    calm_ms = calm_sentinel_ms(visit for of_one in visits.values() for visit in of_one)
-    first, second = (undisturbed(visits[name], calm_ms) for name in TWICE)
+    first, second = all_undisturbed(visits).values()
     apart_pct = 100 * abs(first.latency_ms / second.latency_ms - 1)
     if apart_pct > AGREE_PCT:
         raise UntrustedError(

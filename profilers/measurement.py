@@ -10,7 +10,7 @@ Words, used the same everywhere:
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -85,6 +85,12 @@ def undisturbed(visits: Sequence[Visit], calm_ms: float) -> "Measurement":
     ordered = sorted(visits, key=lambda visit: (visit.preempted, visit.sentinel_ms))
     calmest = ordered[: max(LEAST_CALM, len(ordered) // 4)]
     return Measurement(tuple(visit.ms * calm_ms / visit.sentinel_ms for visit in calmest), CALM_QUANTILE)
+
+
+def all_undisturbed(visits: Mapping[str, Sequence[Visit]]) -> dict[str, "Measurement"]:
+    """What the visits of models that were measured together say of each, at the best pace of their sentinel."""
+    calm_ms = calm_sentinel_ms(visit for of_one in visits.values() for visit in of_one)
+    return {name: undisturbed(of_one, calm_ms) for name, of_one in visits.items()}
 
 
 @dataclass(frozen=True)

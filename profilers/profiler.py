@@ -46,6 +46,14 @@ class Profiler(ABC):
         device, if that is known. Raises DeviceError, naming the model, when the device fails.
         """
 
+    def visits(self, models: Mapping[str, ModelFile], plan: Plan) -> dict[str, list[Visit]]:
+        """All visits of models that are measured once, with nothing known before; raises as `measure` does."""
+        found: dict[str, list[Visit]] = {name: [] for name in models}
+        for done in self.measure(models, plan):
+            for name, visit in done.visits.items():
+                found[name].append(visit)
+        return found
+
     def _check_format(self, name: str, model: ModelFile) -> None:
         if model.format != self.format:
             raise InvalidInputError(

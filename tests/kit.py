@@ -20,6 +20,22 @@ TINY = MobileNetV3Space(
 )
 
 
+def small(*resolutions: int) -> MobileNetV3Space:
+    """A space of so few architectures that all of them can be looked at."""
+    return MobileNetV3Space(
+        "small",
+        resolutions=resolutions,
+        image_chs=1,
+        stem_chs=8,
+        stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "relu")),
+        depths=(1, 2),
+        kernels=(3, 5),
+        expands=(3, 4),
+        head_chs=(16, 16),
+        classes=3,
+    )
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command ended with and printed."""

@@ -25,7 +25,7 @@ from hwnas.space import SearchSpace
 from hwnas.training.datasets import open_dataset
 from hwnas.training.evaluate import SubnetEvaluator
 from lut.table import LatencyTable
-from profilers.measurement import Measurement, Visit, calm_sentinel_ms, plan_named, undisturbed
+from profilers.measurement import Measurement, all_undisturbed, plan_named
 from profilers.profiler import open_profiler
 
 SAMPLED, EVALUATED, FINALISTS = 200_000, 100, 3
@@ -97,17 +97,14 @@ def nominated(
 def measure(job: Job, archs: list[Arch], evaluator: SubnetEvaluator, plan: str) -> dict[Arch, Measurement]:
     """All nets on the job's device in the same rounds, as files that are proven equal to them."""
     dataset, device = open_dataset(job.data, evaluator.trained.seed), job.device
-    visits: dict[str, list[Visit]] = {str(arch): [] for arch in archs}
     with open_profiler(device, say) as profiler:
         nets = {str(arch): evaluator.subnet(arch) for arch in archs}
         exported = {
             name: export_proven(net, profiler.format, dataset, device.form, device.batch) for name, net in nets.items()
         }
-        for done in profiler.measure({name: found.model for name, found in exported.items()}, plan_named(plan)):
-            for name, visit in done.visits.items():
-                visits[name].append(visit)
-    calm_ms = calm_sentinel_ms(visit for of_one in visits.values() for visit in of_one)
-    return {arch: undisturbed(visits[str(arch)], calm_ms) for arch in archs}
+        visits = profiler.visits({name: found.model for name, found in exported.items()}, plan_named(plan))
+    found = all_undisturbed(visits)
+    return {arch: found[str(arch)] for arch in archs}
 
 
 def table(rows: list[dict], devices: list[str]) -> str:

@@ -17,7 +17,7 @@ from lut.blocks import MBConv, chain
 from lut.layers import random_weights
 from profilers.configuration import find_device
 from profilers.device import Device
-from profilers.measurement import Visit, calm_sentinel_ms, plan_named, undisturbed
+from profilers.measurement import all_undisturbed, plan_named
 from profilers.profiler import open_profiler
 
 PLAIN = MBConv(in_chs=24, out_chs=24, hw=20, mid_chs=96, kernel=3, stride=1, se=False, act="relu")
@@ -52,14 +52,10 @@ def main() -> None:
 def measure(device: Device) -> dict[str, float]:
     """The latency of each variant, in ms."""
     weights = random_weights(np.random.default_rng(0))
-    visits: dict[str, list[Visit]] = {name: [] for name in VARIANTS}
     with open_profiler(device, say) as profiler:
         files = {name: profiler.model(chain([(block, weights)]), inner=True) for name, block in VARIANTS.items()}
-        for found in profiler.measure(files, plan_named("default")):
-            for name, visit in found.visits.items():
-                visits[name].append(visit)
-    calm_ms = calm_sentinel_ms(visit for of_one in visits.values() for visit in of_one)
-    return {name: undisturbed(of_one, calm_ms).latency_ms for name, of_one in visits.items()}
+        visits = profiler.visits(files, plan_named("default"))
+    return {name: found.latency_ms for name, found in all_undisturbed(visits).items()}
 
 
 if __name__ == "__main__":

@@ -98,12 +98,12 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Reach a device, measure a small model twice on it, and say whether the two times agree: about ten seconds."""
-    from hwnas.cli.display import say, show_json, show_table
+    from hwnas.cli.display import say_of, show_json, show_table
     from profilers.configuration import find_device
     from profilers.health import self_test
 
     device = find_device(name, workspace)
-    facts = self_test(device, lambda text: say(f"{name}: {text}"))
+    facts = self_test(device, say_of(name))
     if as_json:
         show_json(facts)
     else:

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +20,11 @@ SECONDS_PER_LINE = 10.0  # between two lines of progress where there is no termi
 def say(text: str) -> None:
     """Tell the user what happens; on stderr, so that stdout is the result alone."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_of(name: str) -> Callable[[str], None]:
+    """Tells the user what happens with one of several devices."""
+    return lambda text: say(f"{name}: {text}")
 
 
 def show_json(result: Any) -> None:

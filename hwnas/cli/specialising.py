@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hwnas
-from hwnas.cli.display import ProgressDisplay, say
+from hwnas.cli.display import ProgressDisplay, say, say_of
 from hwnas.cli.steps import Job, evaluator_of, ready_supernet, ready_table
 from hwnas.cli.values import in_ms
 from hwnas.export.bundle import write_bundle
@@ -97,7 +97,7 @@ def _specialiser(job: Job, budgets_ms: Sequence[float], *, seed: int, auto: bool
     if trained.net.space.vocabulary != job.space.vocabulary:
         raise InvalidInputError(f"{trained.path} was trained for other sizes or classes than {job.space.name} has")
     with (
-        open_profiler(job.device, lambda text: say(f"{job.device.name}: {text}")) as profiler,
+        open_profiler(job.device, say_of(job.device.name)) as profiler,
         ProgressDisplay() as display,
     ):
         table.check_origin(profiler.fingerprint())

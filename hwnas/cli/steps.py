@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hwnas.cli.display import ProgressDisplay, say
+from hwnas.cli.display import ProgressDisplay, say, say_of
 from hwnas.pricing import latency_model, profile_command
 from hwnas.profiling import ProfileSummary, profile
 from hwnas.progress import Report
@@ -68,7 +68,7 @@ class Job:
 
 def run_profile(job: Job, plan: Plan, report: Report) -> ProfileSummary:
     """Profile the job's space on its device."""
-    with open_profiler(job.device, lambda text: say(f"{job.device.name}: {text}")) as profiler:
+    with open_profiler(job.device, say_of(job.device.name)) as profiler:
         table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
         return profile(job.space, profiler, table, plan, report)
 

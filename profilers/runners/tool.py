@@ -89,27 +89,23 @@ class ToolRunner:
         rng = np.random.default_rng(job.seed)
         until = time.monotonic() + job.seconds
         before_ms = self._call(job, folder, job.sentinel)
-        for turn in range(job.rounds):
-            for number in rng.permutation(list(job.models)).tolist():
-                if number in answer.failed:
-                    continue
-                self.site.beat()
-                try:
-                    ms = self._call(job, folder, job.models[number])
-                except LostError:
-                    raise
-                except DeviceError as error:
-                    answer.failed[number] = str(error)
-                    continue
-                after_ms = self._call(job, folder, job.sentinel)
-                answer.visits.append((turn, number, Visit(ms, max(before_ms, after_ms))))
-                before_ms = after_ms
-                yield answer
-                if time.monotonic() > until:
-                    answer.ended = True
-                    yield answer
-                    return
-            if len(answer.failed) == len(job.models):
+        order = ((turn, m) for turn in range(job.rounds) for m in rng.permutation(list(job.models)).tolist())
+        for turn, number in order:
+            if number in answer.failed:
+                continue
+            self.site.beat()
+            try:
+                ms = self._call(job, folder, job.models[number])
+            except LostError:
+                raise
+            except DeviceError as error:
+                answer.failed[number] = str(error)
+                continue
+            after_ms = self._call(job, folder, job.sentinel)
+            answer.visits.append((turn, number, Visit(ms, max(before_ms, after_ms))))
+            before_ms = after_ms
+            yield answer
+            if time.monotonic() > until:
                 break
         answer.ended = True
         yield answer

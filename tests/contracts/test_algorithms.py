@@ -15,19 +15,10 @@ from hwnas.spaces import open_space
 from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
 from profilers.errors import InfeasibleError, UnknownNameError
 
+from ..kit import small
+
 DIGITS = open_space("digits")
-SMALL = MobileNetV3Space(
-    "small",
-    resolutions=(16, 24),
-    image_chs=1,
-    stem_chs=8,
-    stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "relu")),
-    depths=(1, 2),
-    kernels=(3, 5),
-    expands=(3, 4),
-    head_chs=(16, 16),
-    classes=3,
-)
+SMALL = small(16, 24)
 EVERY_ROW = np.unique(SMALL.canonical(np.array(list(product(*map(range, SMALL.sizes))))), axis=0)
 GENERATIONS = 8
 

@@ -92,19 +92,11 @@ def test_lost_packets_lose_no_visits(on_board: Scene, percent: int) -> None:
     on_board.assert_whole(done)
 
 
-def test_a_disk_too_full_for_the_runner_is_told_until_there_is_room(on_board: Scene) -> None:
-    on_board.device.fill(leave=1_000_000)
-    done = on_board.profile()
-    assert done.code == 4
-    assert "MB were to be written" in done.complaint and "make room there" in done.complaint
-    on_board.assert_nothing_left()
-    on_board.device.free()
-    on_board.assert_whole(on_board.profile())
-
-
-def test_a_disk_too_full_for_models_is_told_until_there_is_room(on_board: Scene) -> None:
-    settle(on_board)
-    on_board.device.fill(leave=60_000)
+@pytest.mark.parametrize(("what", "leave"), [("runner", 1_000_000), ("models", 60_000)])
+def test_a_disk_too_full_is_told_until_there_is_room(on_board: Scene, what: str, leave: int) -> None:
+    if what == "models":
+        settle(on_board)
+    on_board.device.fill(leave=leave)
     done = on_board.profile()
     assert done.code == 4
     assert "MB were to be written" in done.complaint and "make room there" in done.complaint

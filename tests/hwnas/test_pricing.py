@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hwnas.pricing import AdditiveCost, LatencyModel, evenly_spread, latency_model, net_name
 from hwnas.space import Dimension
 from hwnas.spaces import open_space
-from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
+from hwnas.spaces.ofa_mbv3 import MobileNetV3Space
 from lut.calibration import Calibration
 from lut.table import LatencyTable
 from profilers.device import Fingerprint
@@ -19,22 +19,9 @@ from profilers.errors import InvalidInputError
 from profilers.measurement import Visit
 from profilers.rounds import Round
 
+from ..kit import small
+
 DIGITS = open_space("digits")
-
-
-def small(*resolutions):
-    return MobileNetV3Space(
-        "small",
-        resolutions=resolutions,
-        image_chs=1,
-        stem_chs=8,
-        stages=(Stage(8, 2, False, "relu"), Stage(16, 1, True, "relu")),
-        depths=(1, 2),
-        kernels=(3, 5),
-        expands=(3, 4),
-        head_chs=(16, 16),
-        classes=3,
-    )
 
 
 SMALL = small(16, 24)

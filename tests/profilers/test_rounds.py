@@ -1,13 +1,12 @@
 """Rounds visit every model once in a new order each time, and end for a reason the plan names."""
 
 import importlib.util
-import math
 import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isclose
 
 import numpy as np
 import pytest
@@ -289,7 +288,7 @@ def test_no_models_need_no_rounds(lab: Lab) -> None:
 def test_a_round_is_handed_over_before_the_next_one_begins(lab: Lab) -> None:
     sessions, sentinel = {"a": [lab.session("a", 5.0)]}, lab.session("sentinel", 0.1)
     rounds = shuffled_rounds(sessions, sentinel, ENDLESS, {}, inf, np.random.default_rng(0))
-    assert math.isclose(next(rounds).visits["a"].ms, 5.0)
+    assert isclose(next(rounds).visits["a"].ms, 5.0)
     assert lab.ran.count("a") == 4 + 2
 
 
