@@ -74,3 +74,8 @@ class InfeasibleError(HwnasError):
     def __init__(self, message: str, least: float) -> None:
         super().__init__(message)
         self.least = least
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, to be quoted in ours: its first line, or its name if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

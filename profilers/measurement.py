@@ -10,9 +10,11 @@ Words, used the same everywhere:
 """
 
 import math
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -23,6 +25,7 @@ CALM_PERCENTILE = 5.0
 CALM_TOLERANCE = 1.05  # a neighbour on the same core costs the sentinel 1.3 to 2; on its own it varies by 1 to 5 %
 CALM_QUANTILE = 0.25
 LEAST_CALM = 4
+LEAST_BATCH = 100  # visits of a batch that can say how fast the device is at best
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Plan:
     target_pct: float  # half-width of the 95 % interval, as a percentage of the latency
     min_samples: int = 15  # fewer do not pin down both ends of a quartile's interval
     max_rounds: int = 500
-    time_limit_s: float = 40.0  # for one batch of models; see `shuffled_rounds` for slow ones on a busy device
+    time_limit_s: float = 50.0  # for one batch of models; see `shuffled_rounds` for slow ones on a busy device
     warmup_runs: int = 10  # the first runs of a session are slow: memory is still being laid out
     visit_ms: float = 0.5  # a visit repeats short runs up to this long, so that a sample outlasts timer noise
 
@@ -69,6 +72,16 @@ def calm_sentinel_ms(visits: Iterable[Visit]) -> float:
     return float(np.percentile([visit.sentinel_ms for visit in visits], CALM_PERCENTILE))
 
 
+def calmest_batch_ms(batches: Iterable[Sequence[Visit]]) -> float:
+    """The same of several batches of visits, by the calmest: during a whole batch a neighbour may never have gone.
+
+    Batches of a few visits only count if there are no others: the fastest reading of a few may be luck.
+    """
+    batches = list(batches)
+    large = [visits for visits in batches if len(visits) >= LEAST_BATCH]
+    return min(map(calm_sentinel_ms, large)) if large else calm_sentinel_ms(chain.from_iterable(batches))
+
+
 def undisturbed(visits: Sequence[Visit], calm_ms: float) -> "Measurement":
     """What `visits` say of a model on the undisturbed device, on which the sentinel takes `calm_ms`.
 
@@ -76,15 +89,20 @@ def undisturbed(visits: Sequence[Visit], calm_ms: float) -> "Measurement":
     or for seconds: medians over such a mixture of two speeds settle on neither. So only calm visits count. Of these
     some were disturbed after all, between the sentinel's runs, which only ever adds time: their lower quartile is
     nearer to the undisturbed device than their median, and repeats better (docs/measurement.md has the figures).
-    Where too few visits were calm, the calmest quarter is scaled by the sentinel, and the interval says what that is
-    worth. Calm visits are not scaled: what is reported is what the clock showed.
+    Calm visits are not scaled: what is reported is what the clock showed.
+
+    Where too few visits were calm, the calmest quarter is scaled by the sentinel, for want of better: what slows the
+    sentinel s times slows models between not at all and s² times (1.3 where it was 1.7, 1.7 where it was 1.3). The
+    interval says so, and such a measurement never converges.
     """
     calm = [visit for visit in visits if visit.calm(calm_ms)]
     if len(calm) >= LEAST_CALM:
         return Measurement(tuple(visit.ms for visit in calm), CALM_QUANTILE)
     ordered = sorted(visits, key=lambda visit: (visit.preempted, visit.sentinel_ms))
     calmest = ordered[: max(LEAST_CALM, len(ordered) // 4)]
-    return Measurement(tuple(visit.ms * calm_ms / visit.sentinel_ms for visit in calmest), CALM_QUANTILE)
+    slowed = statistics.median(visit.sentinel_ms for visit in calmest) / calm_ms
+    scaled = tuple(visit.ms * calm_ms / visit.sentinel_ms for visit in calmest)
+    return Measurement(scaled, CALM_QUANTILE, doubt=max(slowed, CALM_TOLERANCE))
 
 
 def all_undisturbed(visits: Mapping[str, Sequence[Visit]]) -> dict[str, "Measurement"]:
@@ -99,6 +117,7 @@ class Measurement:
 
     samples_ms: tuple[float, ...]
     quantile: float = 0.5
+    doubt: float = 1.0  # factor by which all of them may be too long or too short; 1 if calm visits gave them
 
     def __post_init__(self) -> None:
         if not self.samples_ms or not all(0 < sample < float("inf") for sample in self.samples_ms):
@@ -115,11 +134,16 @@ class Measurement:
 
         How many of n samples lie below the true quantile is binomial, which says between which ranks it lies with 95 %
         (David & Nagaraja 2003, section 7.1); interpolated between ranks. A bootstrap of the lower quartile of 10 to 40
-        samples covers only 90 to 93 %.
+        samples covers only 90 to 93 %. Where no calm visits gave the samples, `doubt` widens it at both ends.
         """
         ordered = np.sort(self.samples_ms)
         low, high = np.interp(_interval_ranks(len(ordered), self.quantile), np.arange(1, len(ordered) + 1), ordered)
-        return float(low), float(high)
+        return float(low) / self.doubt, float(high) * self.doubt
+
+    @property
+    def calm_visits(self) -> int:
+        """How many visits it rests on; none if the device was never calm."""
+        return len(self.samples_ms) if self.doubt == 1 else 0
 
     @property
     def half_width_pct(self) -> float:
@@ -128,12 +152,12 @@ class Measurement:
         return 50 * (high - low) / self.latency_ms
 
     def converged(self, plan: Plan) -> bool:
-        """Whether the plan's interval has been reached, on enough samples to believe it."""
-        return len(self.samples_ms) >= plan.min_samples and self.half_width_pct <= plan.target_pct
+        """Whether the plan's interval has been reached, on enough calm visits to believe it."""
+        return self.calm_visits >= plan.min_samples and self.half_width_pct <= plan.target_pct
 
     def __str__(self) -> str:
         low, high = self.interval_ms
-        return f"{self.latency_ms:.4g} ms [{low:.4g}, {high:.4g}] over {len(self.samples_ms)} samples"
+        return f"{self.latency_ms:.4g} ms [{low:.4g}, {high:.4g}] over {self.calm_visits} calm visits"
 
 
 @cache

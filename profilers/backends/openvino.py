@@ -1,12 +1,13 @@
 """OpenVINO on the CPU: one stream for least latency, float32 kept float32 also where the CPU would have bfloat16."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from profilers.backends import Session, in_batches, timed
 from profilers.device import Device, cpu_model
-from profilers.errors import DeviceError
+from profilers.errors import DeviceError, first_line
 from profilers.graph import Array
 
 FORMAT = "onnx"
@@ -41,7 +42,7 @@ def compute(content: bytes, images: Array) -> Array:
 
 
 def _compile(content: bytes, threads: int) -> Any:
-    core = _runtime().Core()
+    core = _core()
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": "1",
@@ -52,7 +53,15 @@ def _compile(content: bytes, threads: int) -> Any:
     try:
         return core.compile_model(core.read_model(content), "CPU", settings)
     except RuntimeError as error:
-        raise DeviceError(f"openvino {version()} refuses the model: {str(error).splitlines()[0]}") from error
+        raise DeviceError(f"openvino {version()} refuses the model: {first_line(error)}") from error
+
+
+@cache
+def _core() -> Any:
+    # One for the whole process. Each makes its own stack for signals, and puts back its predecessor's when it is
+    # deleted: of two that are not deleted in reverse order, the later leaves the process with a stack that is unmapped,
+    # and the next signal (control-C, the end of a child) kills it without a word. Seen with OpenVINO 2026.4.
+    return _runtime().Core()
 
 
 def _runtime() -> Any:

@@ -21,7 +21,8 @@
 
 #include "job.h"
 
-enum { MAX_RUNS_PER_VISIT = 20, RUNS_OF_SENTINEL = 3, SENTINEL_TRIALS = 30 };
+enum { MAX_RUNS_PER_VISIT = 20, SETTLING_RUNS = 3, RUNS_OF_SENTINEL = 3, SENTINEL_TRIALS = 30 };
+#define SETTLING_MS 1.0 /* once so much time has passed, a visit's runs count: the caches are the model's own again */
 #define SENTINEL_MS 2.0 /* on slow devices its first run finds its memory well enough, and more would cost too much */
 
 /* ---- measuring ---- */
@@ -81,12 +82,15 @@ static long preemptions(void) {
     return usage.ru_nivcsw;
 }
 
-/* One discarded run, then the median of those that were not preempted, or of all; 0 where the clock told of none. */
+/* A few discarded runs, then the median of those that were not preempted, or of all; 0 where the clock told of none. */
 static bool visit(const Load *load, int runs, double *ms, bool *preempted) {
-    double one, whole[MAX_RUNS_PER_VISIT], broken[MAX_RUNS_PER_VISIT];
+    double one, settling = 0, whole[MAX_RUNS_PER_VISIT], broken[MAX_RUNS_PER_VISIT];
     int n_whole = 0, n_broken = 0;
-    if (!timed(load, &one))
-        return false;
+    for (int run = 0; run < SETTLING_RUNS && settling < SETTLING_MS; run++) {
+        if (!timed(load, &one))
+            return false;
+        settling += one;
+    }
     for (int run = 0; run < runs; run++) {
         long before = preemptions();
         if (!timed(load, &one))

@@ -9,7 +9,6 @@ Like the native runner it detaches first: FOLDER/pid is its process, FOLDER/log 
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,14 +92,8 @@ class _Answering(LocalProfiler):
     def _sentinel_model(self) -> ModelFile:
         return self._file(self._job.sentinel)
 
-    def _all_sessions(self, models: Mapping[str, ModelFile]) -> dict[str, list[Session]]:
-        sessions = {}
-        for name, model in models.items():
-            try:
-                sessions[name] = self._sessions(name, model)
-            except DeviceError as error:
-                self._write("failed", name, _line(error))
-        return sessions
+    def _failed(self, name: str, error: DeviceError) -> None:
+        self._write("failed", name, _line(error))
 
     def _session(self, name: str, model: ModelFile) -> Session:
         self._now_at(name)

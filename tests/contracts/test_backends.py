@@ -138,6 +138,25 @@ def test_a_session_by_the_process_s_clock_returns_milliseconds_too(backend: Back
     assert 0 < backend.load(content, device)() < math.inf
 
 
+def test_a_signal_after_sessions_that_ended_in_any_order_is_only_a_signal(backend: Backend, name: str) -> None:
+    # A runtime that changes the stack for signals and does not put it back kills the process at the next control-C.
+    content = formats.write(everything(1), backend.FORMAT).content
+    script = (
+        "import gc, signal, sys\n"
+        "from profilers import backends\n"
+        "from profilers.device import Device\n"
+        f"content, device = sys.stdin.buffer.read(), Device(name='any', runtime={name!r})\n"
+        "sessions = [backends.load(device.runtime).load(content, device) for _ in range(3)]\n"
+        "while sessions:\n"
+        "    sessions.pop(0)\n"
+        "    gc.collect()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard'))\n"
+        "signal.raise_signal(signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], input=content, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, [b"heard"]), done.stderr
+
+
 @pytest.mark.parametrize("hswish", HSWISH_FORMS)
 def test_a_float32_file_computes_what_torch_computes_for_any_number_of_images(
     backend: Backend, hswish: str, operation: Callable[..., Graph], torch_values: TorchValues

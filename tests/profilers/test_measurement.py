@@ -142,8 +142,17 @@ def test_without_a_calm_visit_the_calmest_are_scaled_by_the_sentinel(visits: int
     never_calm = two_speeds(4.0, 0, visits=visits, calm=0.0)
     found = undisturbed(never_calm, calm_ms=0.1)
     assert len(found.samples_ms) == {1: 1, 3: 3, 4: 4, 100: 25}[visits]
-    # Better than the 1.7 of an unscaled median, and never below the truth; the sentinel cannot say more.
     assert found.latency_ms == pytest.approx(4.0 * 1.7 / 1.3, rel=0.02)
+    assert found.interval_ms == (pytest.approx(4.0, rel=0.04), pytest.approx(4.0 * 1.7, rel=0.02))
+    assert found.calm_visits == 0 and not found.converged(Plan(target_pct=50.0, min_samples=1))
+
+
+@pytest.mark.parametrize("slowed", [1.0, 1.3, 1.47, 1.69])
+def test_without_a_calm_visit_the_interval_holds_whatever_a_neighbour_may_do_to_the_model(slowed: float) -> None:
+    """A sentinel that is slowed 1.3 times does not say by how much the model is: by nothing, or by the square."""
+    never_calm = [replace(visit, ms=visit.ms / 1.7 * slowed) for visit in two_speeds(4.0, 0, calm=0.0)]
+    low, high = undisturbed(never_calm, calm_ms=0.1).interval_ms
+    assert 0.97 * low < 4.0 < 1.03 * high
 
 
 @given(st.lists(st.builds(Visit, times, times, st.booleans()), min_size=1, max_size=40), times)

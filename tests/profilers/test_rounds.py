@@ -102,9 +102,16 @@ def test_a_visit_has_the_slower_of_the_sentinels_beside_it(lab: Lab) -> None:
 
 def test_short_models_run_several_times_a_visit_and_long_ones_once(lab: Lab) -> None:
     lab.rounds(Plan(target_pct=0.0, max_rounds=1, warmup_runs=0, visit_ms=1.0), {"short": 0.25, "long": 40.0})
-    warm_up, unmeasured = 4, 1
-    assert lab.ran.count("short") == warm_up + unmeasured + 4
-    assert lab.ran.count("long") == warm_up + unmeasured + 1
+    visit_of_short, visit_of_long = 3 + 3, 1 + 3  # in the warm-up: runs that settle the caches, and three
+    assert lab.ran.count("short") == visit_of_short + 3 + 4
+    assert lab.ran.count("long") == visit_of_long + 1 + 1
+
+
+def test_a_visit_begins_with_runs_that_do_not_count_three_or_fewer_once_a_millisecond_has_passed(lab: Lab) -> None:
+    for ms, settling in ((0.1, 3), (0.4, 3), (0.5, 2), (0.9, 2), (1.0, 1), (40.0, 1)):
+        name = f"{ms} ms"
+        lab.rounds(Plan(target_pct=0.0, max_rounds=1, warmup_runs=0, visit_ms=ms), {name: ms})
+        assert lab.ran.count(name) == settling + 3 + settling + 1  # in the warm-up, and in the visit
 
 
 def loads_of(lab: Lab, *times: float) -> list:
@@ -124,8 +131,9 @@ def test_a_model_that_is_loaded_several_times_is_visited_in_each_load_in_turn(la
 def test_a_visit_repeats_every_load_of_a_model_equally_often(lab: Lab) -> None:
     plan = Plan(target_pct=0.0, max_rounds=2, warmup_runs=0, visit_ms=1.0)
     list(shuffled_rounds({"a": loads_of(lab, 0.25, 0.5)}, lambda: 0.1, plan, {}, inf, np.random.default_rng(0)))
-    warm_up, unmeasured, slowest_fill_a_visit = 4, 1, 2
-    assert lab.ran.count("load 0") == lab.ran.count("load 1") == warm_up + unmeasured + slowest_fill_a_visit
+    slowest_fill_a_visit = 2
+    assert lab.ran.count("load 0") == (3 + 3) + 3 + slowest_fill_a_visit  # in the warm-up, then in the visit
+    assert lab.ran.count("load 1") == (2 + 3) + 2 + slowest_fill_a_visit
 
 
 def test_warm_up_runs_come_before_everything_else(lab: Lab) -> None:
