@@ -190,6 +190,17 @@ class Linear(Block):
         return ops.linear(x, self.layers[0])
 
 
+@dataclass(frozen=True)
+class PooledLinear(Linear):
+    """A classifier with the pool before it, as some published tables measure it: (B, C, hw, hw) to (B, classes)."""
+
+    kind: ClassVar[str] = "pooled_linear"
+
+    def wire(self, ops: Ops[T], x: T) -> T:
+        """Average, then map."""
+        return super().wire(ops, ops.pool(x))
+
+
 def chain(parts: Sequence[tuple[Block, Weights]], batch: int = 1) -> Graph:
     """Blocks in a row, each with its weights, as one graph: a block alone, or a whole network."""
     first = parts[0][0]

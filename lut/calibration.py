@@ -10,12 +10,15 @@ mean error from 5.8 to 3.0 % for nets of 0.1 ms, and from 1.3 to 1.0 % together 
 sum over blocks, so whatever minimises and prices sums exactly does the same for latencies.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lut.blocks import Block
+from lut.parts import block_quantities
 from profilers.errors import InvalidInputError, UntrustedError
 
 LEAST_NETS = 6  # two coefficients at least, and as many residuals to judge them by
@@ -34,6 +37,7 @@ class Calibration:
     per_ms: float
     per_block_ms: float = 0.0
     per_mparam_ms: float = 0.0
+    prices_ms: tuple[float, ...] = ()  # of a block's physical quantities, see `lut.residual`
     errors_pct: tuple[float, ...]  # (predicted - measured) / measured, leave-one-out
 
     @classmethod
@@ -79,24 +83,54 @@ class Calibration:
         ms, params = block
         return self.per_ms * ms + self.per_block_ms + self.per_mparam_ms * params / 1e6
 
+    def added_ms(self, block: Block, ms: float) -> float:
+        """What a block that takes `ms` alone adds to the latency of a network, its quantities' prices included."""
+        added = self.block_ms((ms, block.params))
+        if not self.prices_ms:
+            return added
+        return added + math.fsum(price * x for price, x in zip(self.prices_ms, block_quantities(block), strict=True))
+
     def latency_ms(self, net: Sequence[TimedBlock]) -> float:
         """Latency of a network."""
         return self.constant_ms + sum(map(self.block_ms, net))
 
     @property
+    def known(self) -> bool:
+        """Whether there are errors to judge it by; without, the figures below are no numbers (nan)."""
+        return bool(self.errors_pct)
+
+    @property
     def mean_error_pct(self) -> float:
         """Mean absolute leave-one-out error."""
-        return float(np.mean(np.abs(self.errors_pct)))
+        return float(np.mean(np.abs(self.errors_pct))) if self.known else math.nan
 
     @property
     def max_error_pct(self) -> float:
         """Largest absolute leave-one-out error."""
-        return float(np.max(np.abs(self.errors_pct)))
+        return float(np.max(np.abs(self.errors_pct))) if self.known else math.nan
 
     @property
     def spread_pct(self) -> float:
         """Root mean square leave-one-out error: one standard deviation of a prediction."""
-        return float(np.sqrt(np.mean(np.square(self.errors_pct))))
+        return float(np.sqrt(np.mean(np.square(self.errors_pct)))) if self.known else math.nan
+
+    def interval_pct(self, confidence_pct: float) -> float:
+        """Half the width of a prediction's interval, in percent of it: Student's t on the leave-one-out errors.
+
+        Raises InvalidInputError where no error is known.
+        """
+        from scipy.special import stdtrit
+
+        if not self.errors_pct:
+            raise InvalidInputError(
+                "how far predictions are off is not known, because no whole nets were measured: "
+                "leave out the confidence"
+            )
+        return self.spread_pct * float(stdtrit(len(self.errors_pct) - 1, 0.5 + confidence_pct / 200))
+
+
+PLAIN_SUM = Calibration(constant_ms=0.0, per_ms=1.0, errors_pct=())
+"""A network takes what its blocks take: of tables for which no whole nets were measured."""
 
 
 def _features(net: Sequence[TimedBlock]) -> tuple[float, ...]:

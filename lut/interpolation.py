@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from lut.blocks import Block
 from lut.table import LatencyTable, MissingBlockError
+from profilers.errors import InvalidInputError
 
 
 class SizeInterpolation:
@@ -34,3 +35,10 @@ class SizeInterpolation:
         self.used.add(block)
         low_ms, high_ms = (self._table.block_ms(replace(block, hw=hw)) for hw in (low, high))
         return low_ms + share * (high_ms - low_ms)
+
+    def doubt_ms(self, block: Block, confidence_pct: float) -> float:
+        """Not known: raises InvalidInputError."""
+        raise InvalidInputError(
+            f"how far off {block.key} is, interpolated between sizes, is not known at {confidence_pct:g} %: "
+            "leave out the confidence, or measure that size"
+        )

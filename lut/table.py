@@ -6,15 +6,16 @@ The file is a log (`lut.storage`) of these kinds of records behind a header that
     {"net": {"name": "net digits:…", "blocks": ["<block key>", …]}}
     {"state": {"time": "<UTC>", "max_mhz": 2500.0, "max_celsius": 45.0, …}}  before and after each batch
     {"calibration": {"nets": "net digits:", "mean_error_pct": 1.2, …}}     as it was when profiling ended
-    {"published": {"name": "<block key>", "ms": 4.8, "runs": 54, "source": "<file>"}}
+    {"published": {"name": "<block key>", "ms": 4.8, "runs": 54, "std_ms": 0.1, "source": "<file>"}}
 
 Medians, intervals and the calibration are derived from rounds and nets whenever they are asked for; they speak of
-the undisturbed device, at the speed of the fastest of all the sentinel's readings in the table.
+the undisturbed device, as the sentinel knew it in the calmest batch of the table. docs/table-format.md has every field.
 """
 
 import datetime
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,20 +23,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from lut.blocks import Block
-from lut.calibration import Calibration
-from lut.importers import PublishedEntry
+from lut.calibration import PLAIN_SUM, Calibration
+from lut.compiled import Compiled, Space, on_grid
+from lut.latency_model import Guess, LatencyModel
+from lut.published import PUBLISHED, PublishedEntry, pooled
+from lut.records import fingerprint_in, published_in, published_record, rounded, visits_in
+from lut.residual import calibrate
 from lut.storage import RecordLog
+from lut.transferred import Transferred
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
-from profilers.measurement import Measurement, Plan, Visit, calm_sentinel_ms, undisturbed
+from profilers.measurement import Measurement, Plan, Visit, calmest_batch_ms, undisturbed
 from profilers.rounds import Round
 from profilers.state import State
 
 FORMAT, VERSION = "hwnas-table", 1
-PUBLISHED = "published"  # stands for the runtime of a table that somebody else made
 
 
 class MissingBlockError(InvalidInputError):
@@ -56,12 +59,14 @@ class LatencyTable:
         self.visits: dict[str, list[Visit]] = {}
         self._measurements: dict[str, Measurement] = {}
         self.nets: dict[str, tuple[str, ...]] = {}
-        self._published: dict[str, float] = {}
+        self.batches: dict[str, list[int]] = {}  # for each visit: how many states were noted before it
+        self._published: dict[str, dict[str, PublishedEntry]] = {}  # by name and source
         self.states: list[dict[str, Any]] = []
         self.calibrations: dict[str, dict[str, float]] = {}
+        self.transfers: dict[str, Transferred] = {}
         with self._damage_reported():
             self.device_name = str(log.header["device"])
-            self.fingerprint = Fingerprint(**log.header["fingerprint"])
+            self.fingerprint = fingerprint_in(log.header["fingerprint"])
             self._take_all(log.records)
 
     @classmethod
@@ -99,7 +104,7 @@ class LatencyTable:
         if not found.visits:
             return
         visits = {
-            name: [_rounded(v.ms), _rounded(v.sentinel_ms), *([1] if v.preempted else [])]
+            name: [rounded(v.ms), rounded(v.sentinel_ms), *([1] if v.preempted else [])]
             for name, v in found.visits.items()
         }
         self._append({"round": visits})
@@ -124,25 +129,57 @@ class LatencyTable:
         }})  # fmt: skip
         return found
 
-    def add_published(self, entry: PublishedEntry, source: str) -> None:
-        """Keep what a published table says of a block; what is measured here counts instead of it."""
-        name, ms = entry.block.key, _rounded(entry.ms)
-        self._append({"published": {"name": name, "ms": ms, "runs": entry.runs, "source": source}})
+    def add_published(self, entries: Iterable[tuple[str, PublishedEntry]]) -> None:
+        """Keep what published files say, entries by the file's name; what is kept already is not written again.
+
+        Raises InvalidInputError, before anything is written, where the table has another figure from a file so named.
+        """
+        known = {(e.block.key, source): published_record(e, source)
+                 for found in self._published.values() for source, e in found.items()}  # fmt: skip
+        lacking = []
+        for source, entry in entries:
+            record = published_record(entry, source)
+            kept = known.setdefault((entry.block.key, source), record)
+            if kept is record:
+                lacking.append(record)
+            elif kept != record:
+                raise InvalidInputError(
+                    f"{self.path} has {kept['ms']:g} ms of {entry.block.key} from {source}, and not {entry.ms:g} ms: "
+                    "choose another --device, or give the file another name if it is another"
+                )
+        for record in lacking:
+            self._append({"published": record})
+
+    def add_transfer(self, prefix: str, found: Transferred) -> None:
+        """Keep what was transferred from other devices to nets whose names begin with `prefix`; replaces older."""
+        self._append({"transferred": {"nets": prefix, **found.record()}})
+
+    def published(self, name: str) -> PublishedEntry | None:
+        """What published files say of a block that was not measured, all their runs together; None if nothing."""
+        found = {} if name in self.visits else self._published.get(name, {})
+        return pooled(list(found.values())) if found else None
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The published files that the table was made from."""
+        return tuple(dict.fromkeys(source for found in self._published.values() for source in found))
 
     def measurement(self, name: str) -> Measurement | None:
         """What was measured of a block's key or a net's name, if anything."""
         if name not in self._measurements and name in self.visits:
             self._measurements[name] = undisturbed(self.visits[name], self.calm_ms)
-        elif name not in self._measurements and name in self._published:
-            self._measurements[name] = Measurement((self._published[name],))
+        elif name not in self._measurements and (entry := self.published(name)):
+            self._measurements[name] = Measurement((entry.ms,))
         return self._measurements.get(name)
 
     @cached_property
     def calm_ms(self) -> float:
         """What the sentinel takes on the undisturbed device: the speed that the table speaks of; infinite if empty."""
-        if not self.visits:
-            return math.inf
-        return calm_sentinel_ms(visit for visits in self.visits.values() for visit in visits)
+        batches = defaultdict[int, list[Visit]](list)
+        for name, visits in self.visits.items():
+            for batch, visit in zip(self.batches[name], visits, strict=True):
+                batches[batch].append(visit)
+        return calmest_batch_ms(batches.values()) if batches else math.inf
 
     def measured(self) -> Iterator[tuple[str, Measurement]]:
         """Everything that was measured, by name."""
@@ -178,16 +215,45 @@ class LatencyTable:
         blocks = list(blocks)
         if missing := self.missing(blocks):
             raise MissingBlockError(self.path, missing)
-        return math.fsum(self.block_ms(block) for block in blocks)
+        return math.fsum(on_grid(self.block_ms(block)) for block in blocks)
+
+    def compile(self, space: Space, calibration: Calibration = PLAIN_SUM, guess: Guess | None = None) -> LatencyModel:
+        """The latencies of all architectures of `space`: of each, by default, what `latency_ms` says, to the last bit.
+
+        `guess` gives the time of blocks that were not measured; without one, raises MissingBlockError naming them all.
+        """
+        blocks = dict.fromkeys(b for slot in space.factors for b in slot.blocks.flat if b is not None)
+        if guess is None and (missing := self.missing(blocks)):
+            raise MissingBlockError(self.path, missing)
+        known_ms = guess.block_ms if guess else self.block_ms
+        cost = Compiled.of(
+            space, lambda block: calibration.added_ms(block, known_ms(block)), constant=calibration.constant_ms
+        )
+        if guess is None or not guess.used:
+            return LatencyModel(cost, calibration)
+        guessed = frozenset(guess.used)
+
+        def doubt(confidence_pct: float) -> Compiled:
+            return Compiled.of(
+                space,
+                lambda b: calibration.per_ms * guess.doubt_ms(b, confidence_pct) if b in guessed else 0.0,
+            )
+
+        return LatencyModel(cost, calibration, guessed, doubt)
 
     def calibration(self, prefix: str) -> Calibration:
-        """How blocks relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few."""
+        """How blocks relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few.
+
+        A published table without nets is a plain sum: there is nothing to judge it by.
+        """
         names = [name for name in self.nets if name.startswith(prefix) and name in self.visits]
+        if not names and self.fingerprint.runtime == PUBLISHED:
+            return PLAIN_SUM
         nets = [[Block.parse(key) for key in self.nets[name]] for name in names]
         if missing := self.missing(dict.fromkeys(block for net in nets for block in net)):
             raise MissingBlockError(self.path, missing)
         measured = [m.latency_ms for name in names if (m := self.measurement(name))]
-        return Calibration.fit([[(self.block_ms(block), block.params) for block in net] for net in nets], measured)
+        return calibrate([[(block, self.block_ms(block)) for block in net] for net in nets], measured)
 
     @cached_property
     def content_hash(self) -> str:
@@ -195,7 +261,7 @@ class LatencyTable:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def _append(self, record: dict[str, Any]) -> None:
-        _visits(record)  # what no reader would take must not get into the file
+        visits_in(record)  # what no reader would take must not get into the file
         self._log.append(record)
         self._take_all([record])
 
@@ -205,16 +271,20 @@ class LatencyTable:
         self._measurements.clear()
         for record in records:
             # Kinds of records that later versions add are passed over: they add facts, they do not change these.
-            for name, visit in _visits(record).items():
+            for name, visit in visits_in(record).items():
                 self.visits.setdefault(name, []).append(visit)
-            if "published" in record:
-                self._published[str(record["published"]["name"])] = float(record["published"]["ms"])
+                self.batches.setdefault(name, []).append(len(self.states))
+            if "published" in record and (found := published_in(record["published"])):
+                source, entry = found
+                self._published.setdefault(entry.block.key, {})[source] = entry
             if "state" in record:
                 self.states.append(dict(record["state"]))
             if "calibration" in record:
                 kept = record["calibration"]
                 facts = {key: float(kept[key]) for key in ("count", "mean_error_pct", "max_error_pct")}
                 self.calibrations[str(kept["nets"])] = facts
+            if "transferred" in record:
+                self.transfers[str(record["transferred"]["nets"])] = Transferred.of(record["transferred"])
             if "net" in record:
                 self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
 
@@ -224,43 +294,3 @@ class LatencyTable:
             yield
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(f"{self.path} is damaged: {error!r}; move it away to start anew") from error
-
-
-def _visits(record: dict[str, Any]) -> dict[str, Visit]:
-    found = {
-        name: Visit(ms, sentinel_ms, preempted[:1] == [1])
-        for name, (ms, sentinel_ms, *preempted) in record.get("round", {}).items()
-    }
-    for name, visit in found.items():
-        if not (0 < visit.ms < math.inf and 0 < visit.sentinel_ms < math.inf):
-            raise ValueError(f"{name} took {visit.ms} ms beside {visit.sentinel_ms} ms")
-    return found
-
-
-def _rounded(sample_ms: float) -> float:
-    return float(f"{sample_ms:.6g}")  # finer than any clock here; keeps the file a third of the size
-
-
-def relative_costs(first: LatencyTable, second: LatencyTable) -> list[tuple[str, float, float, float]]:
-    """Entries of both tables as (name, ms in first, ms in second, ratio), the greatest disagreement first.
-
-    The ratio is second / first, divided by its median: how much dearer than usual an entry is on the second device.
-    Raises InvalidInputError if the tables have no entry in common.
-    """
-    mine, theirs = dict(first.measured()), dict(second.measured())
-    names = [name for name in mine if name in theirs]
-    if not names:
-        raise InvalidInputError(
-            f"{first.path} and {second.path} have no entry in common: profile the same space on both"
-        )
-    ratios = np.array([theirs[name].latency_ms / mine[name].latency_ms for name in names])
-    ratios /= np.median(ratios)
-    order = np.argsort(-np.abs(np.log(ratios)), kind="stable")
-    return [(names[i], mine[names[i]].latency_ms, theirs[names[i]].latency_ms, float(ratios[i])) for i in order]
-
-
-def published_fingerprint(device: str) -> Fingerprint:
-    """The fingerprint of a device that is known from a published table only."""
-    return Fingerprint(
-        machine=device, cores=0, runtime=PUBLISHED, runtime_version="", precision="fp32", threads=0, batch=1
-    )

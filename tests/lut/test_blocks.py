@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lut.blocks import Block, Conv, Linear, MBConv, Pool
+from lut.blocks import Block, Conv, Linear, MBConv, Pool, PooledLinear
 from lut.layers import make_divisible
 from profilers.errors import InvalidInputError
 
@@ -15,6 +15,7 @@ STRATEGIES = {
     "mbconv": st.builds(MBConv, sizes, sizes, sizes, sizes, sizes, sizes, st.booleans(), acts),
     "pool": st.builds(Pool, sizes, sizes, sizes),
     "linear": st.builds(Linear, sizes, sizes, sizes),
+    "pooled_linear": st.builds(PooledLinear, sizes, sizes, sizes),
 }
 
 

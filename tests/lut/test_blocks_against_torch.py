@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lut.blocks import Block, Conv, Linear, MBConv, Pool, chain
+from lut.blocks import Block, Conv, Linear, MBConv, Pool, PooledLinear, chain
 from lut.layers import Layer, random_weights
 from profilers.backends import litert
 from profilers.formats import HSWISH_FORMS, Form, write
@@ -65,6 +65,8 @@ class TorchBlock(nn.Module):
                 return ACTIVATIONS[act](self.conv(x))
             case Pool():
                 return F.adaptive_avg_pool2d(x, 1)
+            case PooledLinear():
+                return self.linear(F.adaptive_avg_pool2d(x, 1).flatten(1))
             case Linear():
                 return self.linear(x.flatten(1))
             case MBConv(act=act, stride=stride, in_chs=i, out_chs=o):
@@ -92,6 +94,7 @@ STRATEGIES = {
     "mbconv": st.builds(MBConv, chs, chs, hws, st.sampled_from([8, 24, 72]), kernels, strides, st.booleans(), acts),
     "pool": chs.flatmap(lambda c: st.builds(Pool, st.just(c), st.just(c), hws)),
     "linear": st.builds(Linear, chs, chs, st.just(1)),
+    "pooled_linear": st.builds(PooledLinear, chs, chs, st.integers(1, 8)),
 }
 
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lut.blocks import Block, Conv, Linear, MBConv, Pool
-from lut.table import LatencyTable, MissingBlockError, relative_costs
+from lut.comparison import relative_costs
+from lut.table import LatencyTable, MissingBlockError
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
 from profilers.measurement import Plan, Visit
@@ -81,6 +82,15 @@ def test_a_calmer_moment_changes_what_is_calm_for_all(table: LatencyTable) -> No
     add_times(table, {HEAD.key: 4.0}, rounds=60, sentinel_ms=0.0625)
     assert table.calm_ms == 0.0625
     assert table.block_ms(STEM) == pytest.approx(0.5)  # only seen when the device ran at half its speed
+
+
+def test_the_calmest_batch_says_what_is_calm_however_few_of_all_visits_it_has(table: LatencyTable) -> None:
+    for sentinel_ms, rounds in ((0.125, 2000), (0.0625, 120), (0.03, 20)):
+        table.add_state({})
+        add_times(table, {HEAD.key: 4.0}, rounds=rounds, sentinel_ms=sentinel_ms)
+    assert table.calm_ms == LatencyTable.read(table.path).calm_ms == 0.0625  # the last one is too small to be believed
+    found = table.measurement(STEM.key)
+    assert found and found.calm_visits == 0 and found.interval_ms[0] < 0.5 < found.interval_ms[1]
 
 
 def test_missing_blocks_are_all_listed_and_never_guessed(table: LatencyTable) -> None:
