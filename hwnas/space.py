@@ -5,15 +5,17 @@ the encoding for predictors are all derived from these two, exactly and once, th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.arch import Arch, Population
+from hwnas.canonical import Canonical
+from hwnas.deciding import Bools, Deciding
 from lut.blocks import Block
 from profilers.errors import InvalidInputError
 
@@ -42,6 +44,15 @@ class Factor:
         return np.broadcast_to(equal, self.blocks.shape)
 
 
+@dataclass(frozen=True)
+class Columns:
+    """All dimensions' choices side by side, a column each, as `encode` has them."""
+
+    first: NDArray[np.intp]  # (dims,), the column of each dimension's first choice
+    dims: NDArray[np.intp]  # (columns,), the dimension
+    choices: NDArray[np.intp]  # (columns,), which of its choices
+
+
 class SearchSpace(ABC):
     """The architectures a supernet holds. A subclass sets the attributes and overrides `layers`."""
 
@@ -50,6 +61,7 @@ class SearchSpace(ABC):
     classes: int
     image_chs: int
     resolutions: tuple[int, ...]
+    norm_eps: float = 1e-5  # what batch norm adds to variances
 
     @abstractmethod
     def layers(self, arch: Arch) -> dict[str, Block]:
@@ -65,11 +77,17 @@ class SearchSpace(ABC):
         return tuple(len(dimension.choices) for dimension in self.dimensions)
 
     @cached_property
+    def columns(self) -> Columns:
+        """Where each choice stands among those of all dimensions."""
+        first, dims = np.cumsum([0, *self.sizes[:-1]]), np.repeat(np.arange(len(self.sizes)), self.sizes)
+        return Columns(first, dims, np.arange(len(dims)) - first[dims])
+
+    @cached_property
     def factors(self) -> tuple[Factor, ...]:
         """Every slot's block as a table over the dimensions the slot depends on."""
         slots = list(self.layers(self.largest))
-        dims = {s: tuple(i for i, d in enumerate(self.dimensions) if s in d.slots) for s in slots}
-        return tuple(Factor(slot, dims[slot], self._blocks(slot, dims[slot])) for slot in slots)
+        dims = [tuple(i for i, d in enumerate(self.dimensions) if slot in d.slots) for slot in slots]
+        return tuple(map(Factor, slots, dims, self._blocks(slots, dims)))
 
     @cached_property
     def vocabulary(self) -> tuple[Block, ...]:
@@ -113,38 +131,44 @@ class SearchSpace(ABC):
 
     def canonical(self, population: Population) -> Population:
         """Equal networks made equal rows: choices that decide nothing become the first one."""
-        population = np.array(population, np.intp)
-        for dim in range(len(self.dimensions)):
-            population[~self._decides(population, dim), dim] = 0
-        return population
+        return self._canonical(population)
 
     def encode(self, population: Population) -> NDArray[np.float64]:
         """One-hot choices, (n, sum of sizes), for predictors; choices that decide nothing are all zeros."""
-        parts = []
-        for dim, size in enumerate(self.sizes):
-            one_hot = np.eye(size)[population[:, dim]]
-            parts.append(one_hot * self._decides(population, dim)[:, None])
-        return np.concatenate(parts, axis=1)
+        one_hot = [np.eye(size)[population[:, dim]] for dim, size in enumerate(self.sizes)]
+        return np.concatenate(one_hot, axis=1) * self.deciding(population).repeat(self.sizes, axis=1)
 
-    def _blocks(self, slot: str, dims: tuple[int, ...]) -> NDArray[Any]:
-        shape = tuple(self.sizes[dim] for dim in dims)
-        blocks = np.empty(shape, object)
-        row = np.zeros(len(self.dimensions), np.intp)
-        for choice in product(*map(range, shape)):
-            row[list(dims)] = choice
-            blocks[choice] = self.layers(self.arch(row)).get(slot)
+    @cached_property
+    def deciding(self) -> Deciding:
+        """Which choices of a population decide anything: `deciding(population)` is (n, dims)."""
+        return Deciding(self.sizes, self._deciding)
+
+    def _blocks(self, slots: Sequence[str], dims: Sequence[tuple[int, ...]]) -> list[NDArray[Any]]:
+        """Every slot's blocks; one architecture shows one of each slot, and is chosen so that most of them are new."""
+        blocks = [np.empty([self.sizes[dim] for dim in of], object) for of in dims]
+        unseen = [dict.fromkeys(np.ndindex(each.shape)) for each in blocks]
+        while any(unseen):
+            row = np.full(len(self.dimensions), -1)
+            for of, cells in zip(dims, unseen, strict=True):
+                chosen = row[list(of)].tolist()
+                agreeing = (cell for cell in cells if all(c in (-1, i) for c, i in zip(chosen, cell, strict=True)))
+                row[list(of)] = next(agreeing, chosen)
+            row = np.maximum(row, 0)
+            layers = self.layers(self.arch(row))
+            for slot, of, each, cells in zip(slots, dims, blocks, unseen, strict=True):
+                cell = tuple(row[list(of)].tolist())
+                each[cell] = layers.get(slot)
+                cells.pop(cell, None)
         return blocks
 
     @cached_property
-    def _deciding(self) -> tuple[tuple[tuple[Factor, NDArray[np.bool_]], ...], ...]:
-        """For each dimension: the factors it takes part in, and where it changes their block."""
-        return tuple(
-            tuple((f, ~f.same(f.dims.index(dim))) for f in self.factors if dim in f.dims)
-            for dim in range(len(self.dimensions))
-        )
+    def _canonical(self) -> Canonical:
+        return Canonical(self._deciding)
 
-    def _decides(self, population: Population, dim: int) -> NDArray[np.bool_]:
-        decides = np.zeros(len(population), bool)
-        for factor, where in self._deciding[dim]:
-            decides |= where[tuple(population[:, d] for d in factor.dims)]
-        return decides
+    @cached_property
+    def _deciding(self) -> list[list[tuple[tuple[int, ...], Bools]]]:
+        """For each dimension: the dimensions of the slots it takes part in, and where it changes their block."""
+        return [
+            [(factor.dims, ~factor.same(factor.dims.index(dim))) for factor in self.factors if dim in factor.dims]
+            for dim in range(len(self.dimensions))
+        ]

@@ -6,6 +6,8 @@ multiplied by a learned matrix shared by all channels of the layer (same section
 O I output and input channels, K kernel size
 """
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from hwnas.nets.static import BlockModule, StaticLayer, activate
 from lut.blocks import Block
 from lut.layers import Layer
 
-BN_MOMENTUM, BN_EPS = 0.1, 1e-5
+BN_MOMENTUM = 0.1
 SMALLEST_KERNEL = 3
 
 
@@ -24,9 +26,9 @@ class ElasticLayer(nn.Module):
     mean: Tensor
     var: Tensor
 
-    def __init__(self, largest: Layer) -> None:
+    def __init__(self, largest: Layer, norm_eps: float) -> None:
         super().__init__()
-        self.largest = largest
+        self.largest, self.norm_eps = largest, norm_eps
         self.weight = nn.Parameter(torch.empty(largest.weight_shape))
         if largest.norm or largest.bias:
             self.bias = nn.Parameter(torch.zeros(largest.out_chs))
@@ -37,14 +39,44 @@ class ElasticLayer(nn.Module):
         smaller = range(largest.kernel - 2, SMALLEST_KERNEL - 1, -2) if largest.groups > 1 else ()
         # By the kernel they lead to; identity: before training, a small kernel is the large one's centre.
         self.transforms = nn.ParameterDict({f"to{k}": nn.Parameter(torch.eye(k * k)) for k in smaller})
+        self._shrunk: dict[tuple[int, torch.device, torch.dtype], tuple[list[Tensor], Tensor]] = {}
 
     def weight_of(self, layer: Layer) -> Tensor:
         """The weight that `layer` uses, (O, I / groups, K, K)."""
         weight = self.weight[: layer.out_chs, : layer.in_chs // layer.groups]
-        for kernel in range(self.largest.kernel - 2, layer.kernel - 1, -2):
+        if layer.kernel == self.largest.kernel:
+            return weight
+        if self.training:
+            return self._shrink(weight, layer.kernel)
+        # Of all channels, whether kept or not: a product of fewer rows may differ in the last bit.
+        if torch.is_grad_enabled():
+            return self._shrink(self.weight, layer.kernel)[: layer.out_chs]
+        return self._kept(layer.kernel)[: layer.out_chs]
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch between training and eval mode; nothing computed before is kept."""
+        self._shrunk.clear()
+        return super().train(mode)
+
+    def _shrink(self, weight: Tensor, smallest: int) -> Tensor:
+        """Kernels from (O, 1, K, K) down to (O, 1, smallest, smallest)."""
+        for kernel in range(self.largest.kernel - 2, smallest - 1, -2):
             centre = weight[:, :, 1:-1, 1:-1]
             weight = (centre.reshape(-1, kernel * kernel) @ self.transforms[f"to{kernel}"].T).view(centre.shape)
         return weight
+
+    def _kept(self, kernel: int) -> Tensor:
+        """All channels at `kernel`, computed once for as long as what they are made of keeps its values.
+
+        Values are compared, which takes a fraction of the product's time: tensors count the changes made to them, but
+        not those through `.data` or numpy.
+        """
+        key, sources = (kernel, self.weight.device, self.weight.dtype), [self.weight, *self.transforms.values()]
+        before, shrunk = self._shrunk.get(key, ([], self.weight))
+        if not before or not all(map(torch.equal, before, sources)):
+            shrunk = self._shrink(self.weight, kernel)
+            self._shrunk[key] = [source.clone() for source in sources], shrunk
+        return shrunk
 
     def forward(self, x: Tensor, layer: Layer) -> Tensor:
         """Apply as much of this layer as `layer` says."""
@@ -53,9 +85,8 @@ class ElasticLayer(nn.Module):
         bias = self.bias[:n] if layer.bias else None
         y = F.conv2d(x, weight, bias, layer.stride, layer.kernel // 2, groups=layer.groups)
         if layer.norm:
-            y = F.batch_norm(
-                y, self.mean[:n], self.var[:n], self.scale[:n], self.bias[:n], self.training, BN_MOMENTUM, BN_EPS
-            )
+            mean, var, scale, shift = self.mean[:n], self.var[:n], self.scale[:n], self.bias[:n]
+            y = F.batch_norm(y, mean, var, scale, shift, self.training, BN_MOMENTUM, self.norm_eps)
         return activate(y, layer.act)
 
     @torch.no_grad()
@@ -67,6 +98,7 @@ class ElasticLayer(nn.Module):
             static.conv.bias.copy_(self.bias[:n])
         if (norm := static.norm) is not None:
             assert norm.running_mean is not None and norm.running_var is not None
+            norm.eps = self.norm_eps
             norm.weight.copy_(self.scale[:n])
             norm.bias.copy_(self.bias[:n])
             norm.running_mean.copy_(self.mean[:n])
@@ -76,8 +108,8 @@ class ElasticLayer(nn.Module):
 class ElasticBlock(BlockModule):
     """A slot of the supernet: runs any block that is no larger than `largest`."""
 
-    def __init__(self, largest: Block) -> None:
-        super().__init__({layer.name: ElasticLayer(layer) for layer in largest.layers})
+    def __init__(self, largest: Block, norm_eps: float) -> None:
+        super().__init__({layer.name: ElasticLayer(layer, norm_eps) for layer in largest.layers})
 
     def conv(self, x: Tensor, layer: Layer) -> Tensor:
         """Apply a convolution with its norm and activation."""

@@ -21,8 +21,8 @@ class Supernet(nn.Module):
     def __init__(self, space: SearchSpace, seed: int = 0) -> None:
         super().__init__()
         self.space = space
-        largest = space.layers(space.largest)
-        self.slots = nn.ModuleDict({slot: ElasticBlock(block) for slot, block in largest.items()})
+        largest, norm_eps = space.layers(space.largest), space.norm_eps
+        self.slots = nn.ModuleDict({slot: ElasticBlock(block, norm_eps) for slot, block in largest.items()})
         initialise(self, torch.Generator().manual_seed(seed))
         for slot, block in largest.items():
             if isinstance(block, MBConv) and block.residual:

@@ -1,6 +1,7 @@
 """A small member of the MobileNetV3 family, for digit-pairs: it trains on two CPU cores in minutes."""
 
-from hwnas.spaces.ofa_mbv3 import MobileNetV3Space, Stage
+from hwnas.spaces.ofa_mbv3 import MobileNetV3Space
+from hwnas.stages import Stage
 from lut.layers import make_divisible
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,9 +19,9 @@ IMAGES = torch.randn(4, 1, 40, 40, generator=torch.Generator().manual_seed(0))
 archs = st.integers(0, 2**32 - 1).map(lambda seed: SPACE.arch(SPACE.sample(1, np.random.default_rng(seed))[0]))
 
 
-def lived_in(space):
+def lived_in(space, seed=1):
     """A supernet whose statistics and kernel transforms are not those of a fresh one."""
-    net, rng = Supernet(space).eval(), torch.Generator().manual_seed(1)
+    net, rng = Supernet(space).eval(), torch.Generator().manual_seed(seed)
     for module in net.modules():
         if isinstance(module, ElasticLayer):
             if module.largest.norm:
@@ -117,66 +118,98 @@ def test_recalibrated_statistics_are_those_of_all_images_at_once():
     assert not net.training
 
 
-GOLDEN_NAMES = {
-    "expand": "inverted_bottleneck", "depthwise": "depth_conv", "project": "point_linear",
-    "se_reduce": "depth_conv.se.fc.reduce", "se_expand": "depth_conv.se.fc.expand",
-}  # fmt: skip
-GOLDEN_SLOTS = {"stem": "first_conv", "first": "blocks.0.conv", "final_expand": "final_expand_layer",
-                "feature_mix": "feature_mix_layer", "classifier": "classifier"}  # fmt: skip
+def fresh_copy(net):
+    """A supernet of the same weights that has not run yet."""
+    copy = Supernet(net.space)
+    copy.load_state_dict({name: tensor.clone() for name, tensor in net.state_dict().items()})
+    return copy.eval()
 
 
-def golden_tensors(weights, slot, layer):
-    """The peer's tensors of one layer of ours, under our names."""
-    if slot in GOLDEN_SLOTS and slot != "first":
-        prefix = GOLDEN_SLOTS[slot]
-    else:
-        stage, block = (int(slot[1]), int(slot[3])) if slot != "first" else (0, 0)
-        number = (stage - 1) * 4 + block if slot != "first" else 0
-        prefix = f"blocks.{number}.conv.{GOLDEN_NAMES[layer]}"
-    endings = {"weight": "weight", "bias": "bias", "bn.weight": "scale", "bn.bias": "bias", "bn.running_mean": "mean",
-               "bn.running_var": "var", "7to5_matrix": "transforms.to5", "5to3_matrix": "transforms.to3"}  # fmt: skip
-    found = {}
-    for key, value in weights.items():
-        rest = key.removeprefix(prefix + ".")
-        if rest == key or (layer == "depthwise" and rest.startswith("se.")):
-            continue
-        for wrapper in ("conv.conv.", "conv.", "linear.", "bn."):
-            if rest.startswith(wrapper) and (wrapper != "bn." or rest.startswith("bn.bn.")):
-                rest = rest.removeprefix(wrapper)
-        found[endings[rest]] = torch.from_numpy(value)
-    return found
+def transform(net):
+    """The matrix that leads to the smallest kernels of the last searchable block."""
+    return net.elastic("s3b1").layers["depthwise"].transforms.to3
+
+
+def train_a_step(net):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with torch.enable_grad():
+        net.train()(IMAGES, SPACE.smallest).square().mean().backward()
+    optimizer.step()
+    net.eval()
 
 
 @torch.no_grad()
-def test_the_supernet_computes_what_once_for_all_computes_from_its_weights(shared_data):
-    golden = np.load(shared_data / "ofa_golden" / "mobilenet_v3.npz")
-    weights = {key.removeprefix("sd/"): golden[key] for key in golden.files if key.startswith("sd/")}
-    space = open_space("ofa-mbv3@0.25", resolutions=(golden["x"].shape[-1],), classes=10)
-    net = Supernet(space).eval()
-    for slot, block in space.layers(space.largest).items():
-        for layer in block.layers:
-            module = net.elastic(slot).layers[layer.name]
-            found = golden_tensors(weights, slot, layer.name)
-            found["weight"] = found["weight"].reshape(module.weight.shape)
-            module.load_state_dict(found)
-    import json
-
-    for subnet, expected in zip(json.loads(str(golden["subnets"])), golden["y"], strict=True):
-        arch = golden_arch(space, subnet)
-        logits = net(torch.from_numpy(golden["x"]), arch)
-        np.testing.assert_allclose(logits.numpy(), expected, atol=1e-5)
-        assert count_params(net.extract(arch)) == subnet["params"]
+def step_in_eval_mode(net):
+    with torch.enable_grad():
+        net(IMAGES, SPACE.smallest).square().mean().backward()
+    torch.optim.SGD(net.parameters(), lr=0.1).step()
 
 
-def golden_arch(space, subnet):
-    kernels, expands = (v if isinstance(v, list) else [v] * 20 for v in (subnet["ks"], subnet["e"]))
-    depths = subnet["d"] if isinstance(subnet["d"], list) else [subnet["d"]] * 5
-    values = [space.resolutions[0]]
-    for stage, depth in enumerate(depths):
-        values.append(depth)
-        for block in range(stage * 4, stage * 4 + 4):
-            values += [kernels[block], expands[block]]
-    return space.parse(f"{space.name}:{'-'.join(map(str, values))}")
+CHANGES = {
+    "in place": lambda net: transform(net).add_(1),
+    "in place, through .data": lambda net: transform(net).data.add_(1),
+    "in place, through numpy": lambda net: np.add(view := transform(net).numpy(), 1, out=view),
+    "one weight of the largest kernel": lambda net: net.elastic("s3b1").layers["depthwise"].weight[0, 0, 3].fill_(9),
+    "other storage": lambda net: setattr(transform(net), "data", 2 * transform(net).data),
+    "load_state_dict": lambda net: net.load_state_dict(lived_in(SPACE, seed=2).state_dict()),
+    "load_state_dict, assigned": lambda net: net.load_state_dict(lived_in(SPACE, seed=2).state_dict(), assign=True),
+    "training": train_a_step,
+    "a step in eval mode": step_in_eval_mode,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@torch.no_grad()
+def test_weights_that_change_are_seen_however_they_change(change):
+    net = lived_in(SPACE)
+    before = net(IMAGES, SPACE.smallest)  # for which every kernel was transformed
+    CHANGES[change](net)
+    after = net(IMAGES, SPACE.smallest)
+    assert torch.equal(after, fresh_copy(net)(IMAGES, SPACE.smallest)) and not torch.equal(after, before)
+    assert torch.equal(after, net.extract(SPACE.smallest)(IMAGES))
+
+
+@torch.no_grad()
+def test_another_precision_is_not_answered_with_weights_of_the_one_before():
+    net = lived_in(SPACE)
+    single = net(IMAGES, SPACE.smallest)
+    assert net.double()(IMAGES.double(), SPACE.smallest).dtype == torch.float64
+    assert torch.equal(net.float()(IMAGES, SPACE.smallest), single)
+
+
+@given(archs)
+@settings(max_examples=10, deadline=None)
+def test_an_answer_is_the_same_with_and_without_gradients(arch):
+    with torch.no_grad():
+        without = NET(IMAGES, arch)
+    assert torch.equal(NET(IMAGES, arch), without)
+
+
+@torch.no_grad()
+def test_in_eval_mode_a_kernel_is_transformed_once(monkeypatch):
+    computed, real = [], ElasticLayer._shrink
+
+    def counted(layer, weight, kernel):
+        computed.append((id(layer), kernel))
+        return real(layer, weight, kernel)
+
+    monkeypatch.setattr(ElasticLayer, "_shrink", counted)
+    net = lived_in(SPACE)
+    for row in SPACE.sample(20, np.random.default_rng(0)):
+        net(IMAGES[:1], SPACE.arch(row))
+        net.extract(SPACE.arch(row))
+    assert len(computed) == len(set(computed)) > 9
+    net.train()(IMAGES, SPACE.smallest)
+    net.eval()
+    assert not any(layer._shrunk for layer in net.modules() if isinstance(layer, ElasticLayer))
+
+
+def test_what_was_computed_before_is_no_part_of_the_weights():
+    net = lived_in(SPACE)
+    before = set(net.state_dict())
+    with torch.no_grad():
+        net(IMAGES, SPACE.smallest)
+    assert set(net.state_dict()) == before
 
 
 def test_a_static_net_keeps_channels_last_all_the_way():
