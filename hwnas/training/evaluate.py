@@ -1,24 +1,61 @@
 """Judging subnets: batch-norm statistics of their own, then accuracy on images nobody trained on."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset as TorchDataset
 
 from hwnas.arch import Arch
 from hwnas.nets.static import StaticNet
-from hwnas.training.datasets import Batch, Dataset, Split
+from hwnas.nets.supernet import Supernet
+from hwnas.training.datasets import Batch, Dataset, Finite, Split
+from hwnas.training.objective import resized
 from hwnas.training.weights import TrainedSupernet
+from hwnas.training.workers import from_workers
 from lut.storage import RecordLog
 from profilers.errors import InvalidInputError
 
-FORMAT, VERSION = "hwnas-evaluations", 1
+FORMAT, VERSION = "hwnas-evaluations", 2
 BATCH = 125
 CALIBRATION_BATCHES = 6
 VALIDATION_BATCHES = 12
 TEST_BATCHES = 40
 FIRST_CALIBRATION_BATCH = 1_000_000  # training images that no training step has drawn
+STATISTICS_KEPT = 64  # subnets; those of a large one are 200 kB
+NORMAL_95: Final = 1.959964  # 95 % of a normal distribution is within so many standard deviations
+
+
+@dataclass(frozen=True)
+class Tally:
+    """On how many of `images` a net was right: with its first guess, and with one of its first five."""
+
+    images: int
+    top1: int
+    top5: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images whose label got the largest logit."""
+        return self.top1 / self.images
+
+    @property
+    def top5_accuracy(self) -> float:
+        """The share of images whose label is among the five with the largest logits."""
+        return self.top5 / self.images
+
+
+def wilson(right: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927); unlike the normal one it is sound near 0 and 1."""
+    share, extra = right / images, NORMAL_95**2 / images
+    middle = share + extra / 2
+    half = NORMAL_95 * math.sqrt((share * (1 - share) + extra / 4) / images)
+    return max(0.0, (middle - half) / (1 + extra)), min(1.0, (middle + half) / (1 + extra))
 
 
 def to_tensors(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -69,49 +106,161 @@ class _Moments:
 
 
 @torch.no_grad()
+def tally(net: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> Tally:
+    """How often a net is right; a torch net is run as it is, so put it in eval mode."""
+    images = top1 = top5 = 0
+    for inputs, labels in batches:
+        logits = net(inputs)
+        guesses = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        top1 += int((logits.argmax(dim=1) == labels).sum())
+        top5 += int(guesses.any(dim=1).sum())
+        images += len(labels)
+    return Tally(images, top1, top5)
+
+
 def accuracy(net: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]]) -> float:
-    """Share of images whose label gets the largest logit; a torch net is run as it is, so put it in eval mode."""
-    right = seen = 0
-    for images, labels in batches:
-        right += int((net(images).argmax(dim=1) == labels).sum())
-        seen += len(labels)
-    return right / seen
+    """Share of images whose label gets the largest logit; see `tally`."""
+    return tally(net, batches).accuracy
+
+
+@dataclass(frozen=True)
+class Bench(TorchDataset[Any]):
+    """What subnets are judged with: training images for their norms, and images that they are judged by."""
+
+    net: Supernet
+    calibration: Sequence[tuple[Tensor, Tensor]]
+    judged_by: Sequence[tuple[Tensor, Tensor]]
+    archs: Sequence[Arch] = ()
+
+    def subnet(self, arch: Arch) -> StaticNet:
+        """The subnet with batch-norm statistics of its own, on the device of the images."""
+        net, hw = self.net.extract(arch).to(self.calibration[0][0].device), self.net.space.resolution(arch)
+        recalibrate(net, (resized(images, hw) for images, _ in self.calibration))
+        return net
+
+    def judge(self, arch: Arch) -> Tally:
+        """How often the subnet is right on images of its resolution."""
+        return tally(self.subnet(arch), at_resolution(self.judged_by, self.net.space.resolution(arch)))
+
+    def __getitem__(self, number: int) -> tuple[int, Tally]:
+        """The number of an architecture, and how it does: what torch's loader has its processes make."""
+        return number, self.judge(self.archs[number])
+
+
+def at_resolution(batches: Iterable[tuple[Tensor, Tensor]], hw: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batches with images of (B, C, hw, hw)."""
+    return ((resized(images, hw), labels) for images, labels in batches)
 
 
 class SubnetEvaluator:
-    """Validation accuracies of subnets, each computed once: kept in a log beside the supernet's weights."""
+    """Accuracies of subnets on validation images, each found once: kept in a log beside the supernet's weights."""
 
-    def __init__(self, trained: TrainedSupernet, dataset: Dataset, log: Path) -> None:
-        self.trained, self._dataset = trained, dataset
+    def __init__(
+        self,
+        trained: TrainedSupernet,
+        dataset: Dataset,
+        log: Path,
+        images: int | None = None,  # to judge by; of a data set with fewer, all
+        device: torch.device = torch.device("cpu"),  # noqa: B008 - a constant
+    ) -> None:
+        self.trained, self.device = trained, device
+        self._dataset, self._asked = dataset, images
         header = {"format": FORMAT, "version": VERSION, "supernet": trained.sha256, "data": dataset.name}
         self._log = RecordLog.open(log, header)
         if self._log.header != header:
             raise InvalidInputError(f"{log} is of another supernet or data set: remove it, and subnets are judged anew")
-        try:
-            self.known = {Arch.parse(record["arch"]): float(record["accuracy"]) for record in self._log.records}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"{log} is damaged ({error!r}): remove it, and subnets are judged anew") from error
-        self._calibration = self._images("train", FIRST_CALIBRATION_BATCH, CALIBRATION_BATCHES)
-        self._validation = self._images("validation", 0, VALIDATION_BATCHES)
+        self._statistics: dict[Arch, dict[str, Tensor]] = {}
+        self.known: dict[Arch, float] = {}  # accuracies
+        self.tallies: dict[Arch, Tally] = {}
+        self._take_in()
 
     def validation_accuracy(self, arch: Arch) -> float:
         """Accuracy of a subnet on validation images, from the log if it is there."""
-        if arch not in self.known:
-            found = accuracy(self.subnet(arch), self._validation)
-            with self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet
-                self._log.append({"arch": str(arch), "accuracy": found})
-            self.known[arch] = found
-        return self.known[arch]
+        return self.validation(arch).accuracy
+
+    def validation(self, arch: Arch) -> Tally:
+        """How a subnet does on validation images, from the log if it is there."""
+        if arch not in self.tallies:
+            images = at_resolution(self._validation, self.trained.net.space.resolution(arch))
+            self._keep(arch, tally(self.subnet(arch), images))
+        return self.tallies[arch]
+
+    def judge(self, archs: Sequence[Arch], workers: int = 0) -> Iterator[tuple[Arch, Tally]]:
+        """Judge those subnets that are not in the log yet, by so many processes or in this one, and log each.
+
+        They come in the order in which they are done. Only this process writes: killed, it has what came so far.
+        """
+        new = [arch for arch in dict.fromkeys(archs) if arch not in self.known]
+        if not workers or len(new) < 2:
+            yield from ((arch, self.validation(arch)) for arch in new)
+            return
+        bench = Bench(self.trained.net, self._calibration, self._validation, new)
+        done = from_workers(bench, range(len(new)), min(workers, len(new)), in_order=False)
+        for number, found in done:
+            self._keep(new[number], found)
+            yield new[number], found
+
+    def test(self, arch: Arch) -> Tally:
+        """How a subnet does on test images, which decide nothing and are in no log."""
+        return tally(self.subnet(arch), at_resolution(self._test(), self.trained.net.space.resolution(arch)))
 
     def test_accuracy(self, net: Callable[[Tensor], Tensor]) -> float:
-        """Accuracy of a net, or of a file, on test images, which decide nothing."""
-        return accuracy(net, self._images("test", 0, TEST_BATCHES))
+        """Accuracy of a net, or of a file, on test images of the largest resolution."""
+        return accuracy(net, self._test())
 
     def subnet(self, arch: Arch) -> StaticNet:
         """The subnet with batch-norm statistics of its own, ready to be judged or exported."""
-        net = self.trained.net.extract(arch)
-        recalibrate(net, (images for images, _ in self._calibration))
+        if arch in self._statistics:
+            net = self.trained.net.extract(arch).to(self.device)
+            net.load_state_dict(self._statistics[arch], strict=False)
+            return net
+        net = Bench(self.trained.net, self._calibration, ()).subnet(arch)
+        self._statistics[arch] = {name: value.clone() for name, value in net.named_buffers()}
+        while len(self._statistics) > STATISTICS_KEPT:
+            del self._statistics[next(iter(self._statistics))]
         return net
 
-    def _images(self, split: Split, first: int, count: int) -> Sequence[tuple[Tensor, Tensor]]:
-        return [to_tensors(self._dataset.batch(split, first + i, BATCH)) for i in range(count)]
+    @cached_property
+    def _calibration(self) -> list[tuple[Tensor, Tensor]]:
+        return list(self._images("train", FIRST_CALIBRATION_BATCH, CALIBRATION_BATCHES * BATCH))
+
+    @cached_property
+    def _validation(self) -> list[tuple[Tensor, Tensor]]:
+        return list(self._images("validation", 0, self._number("validation")))
+
+    def _test(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self._images("test", 0, self._number("test"))
+
+    def _number(self, split: Split) -> int:
+        """How many images to judge by."""
+        wanted = self._asked or BATCH * (VALIDATION_BATCHES if split == "validation" else TEST_BATCHES)
+        return min(wanted, self._dataset.count(split)) if isinstance(self._dataset, Finite) else wanted
+
+    def _images(self, split: Split, first: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The first `count` images of the batches from `first` on."""
+        for index in range(math.ceil(count / BATCH)):
+            images, labels = to_tensors(self._dataset.batch(split, first + index, BATCH))
+            left = count - index * BATCH
+            yield images[:left].to(self.device), labels[:left].to(self.device)
+
+    def _keep(self, arch: Arch, found: Tally) -> None:
+        with self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet
+            self._take_in()
+            if arch not in self.tallies:
+                self._log.append({"arch": str(arch), **asdict(found)})
+                self._note(arch, found)
+
+    def _note(self, arch: Arch, found: Tally) -> None:
+        self.tallies[arch], self.known[arch] = found, found.accuracy
+
+    def _take_in(self) -> None:
+        """Know what the log says; what was judged by another number of images is another figure."""
+        wanted = self._number("validation")
+        try:
+            for record in self._log.records:
+                found = Tally(int(record["images"]), int(record["top1"]), int(record["top5"]))
+                if found.images == wanted:
+                    self._note(Arch.parse(record["arch"]), found)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            path = self._log.path
+            raise InvalidInputError(f"{path} is damaged ({error!r}): remove it, and subnets are judged anew") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hwnas.nets.supernet import Supernet
+from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
+from hwnas.training.datasets import Dataset, open_dataset
 from lut.storage import write_atomically
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, first_line
+
+IMPORTED = "imported"  # stands in a workspace where the data set would, if a supernet was not trained here
 
 
 @dataclass(frozen=True)
@@ -22,14 +27,35 @@ class TrainedSupernet:
 
     net: Supernet
     path: Path
-    data: str
-    plan: dict[str, Any]  # the settings it was trained with
+    data: str  # "" where that is not known: imported weights do not say
+    plan: dict[str, Any]  # the settings it was trained with; none if it was imported
+    origin: dict[str, str]  # `file` and `sha256` of what it was imported from; none if it was trained here
     sha256: str
 
     @property
     def seed(self) -> int:
         """The seed that the data were drawn with."""
-        return int(self.plan["seed"])
+        return int(self.plan.get("seed", 0))
+
+    def dataset(self, asked: str) -> Dataset:
+        """The data set it was trained on, or for imported weights the one `asked` for, which may be "".
+
+        Raises InvalidInputError if none is known, or if its images or classes are not those of the supernet.
+        """
+        if not (self.data or asked):
+            raise InvalidInputError(
+                f"{self.path} was imported from {self.origin.get('file')}, which does not say what it was trained on: "
+                "give --data"
+            )
+        space = self.net.space
+        hw = space.resolutions[-1]
+        dataset = open_dataset(self.data or asked, self.seed, hw)
+        if dataset.shape != (space.image_chs, hw, hw) or len(dataset.classes) != space.classes:
+            raise InvalidInputError(
+                f"{dataset.name} has images of {'x'.join(map(str, dataset.shape))} and {len(dataset.classes)} classes; "
+                f"{self.path} takes {space.image_chs}x{hw}x{hw} and tells {space.classes} apart: choose another --data"
+            )
+        return dataset
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,8 +73,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
-def save_supernet(net: Supernet, path: Path, *, data: str, plan: dict[str, Any]) -> None:
-    """Write a trained supernet to `path`, atomically."""
+def save_supernet(
+    net: Supernet, path: Path, *, data: str, plan: dict[str, Any], origin: Mapping[str, str] | None = None
+) -> None:
+    """Write a supernet to `path`, atomically: one that was trained by `plan`, or imported from `origin`."""
     space = net.space
     header = {
         "space": space.name,
@@ -56,6 +84,7 @@ def save_supernet(net: Supernet, path: Path, *, data: str, plan: dict[str, Any])
         "classes": space.classes,
         "data": data,
         "plan": plan,
+        **({"origin": dict(origin)} if origin else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     write_atomically(path, save(tensors, {"hwnas": json.dumps(header)}))
@@ -68,8 +97,26 @@ def load_supernet(path: Path) -> TrainedSupernet:
         space = open_space(header["space"], resolutions=tuple(header["resolutions"]), classes=int(header["classes"]))
         net = Supernet(space)
         net.load_state_dict(tensors)
-        data, plan = str(header["data"]), dict(header["plan"])
+        data, plan, origin = str(header["data"]), dict(header["plan"]), dict(header.get("origin", {}))
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"{path} does not fit its own header: {str(error).splitlines()[0]}") from error
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return TrainedSupernet(net.eval(), path, data, plan, digest)
+        raise InvalidInputError(f"{path} does not fit its own header: {first_line(error)}") from error
+    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path))
+
+
+def shipped_supernet(space: SearchSpace, data: str) -> Path | None:
+    """The trained supernet that comes with hwnas for a space and a data set, if there is one."""
+    path = Path(__file__).parents[1] / "supernets" / f"{space.name}-{data}.safetensors"
+    if not path.exists():
+        return None
+    header = read_tensors(path)[1]
+    return path if header["resolutions"] == list(space.resolutions) else None
+
+
+def shipped_evaluations(supernet: Path) -> Path:
+    """What was judged of a supernet that comes with hwnas: the log of evaluations that comes with it."""
+    return supernet.with_suffix(".evaluations.jsonl")
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

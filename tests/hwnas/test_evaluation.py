@@ -1,18 +1,21 @@
-"""Trained supernets on disk, and the log of what their subnets were found to be worth."""
+"""How accurate subnets are found to be: each once, by any number of processes, kept in a log."""
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load, save
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import top_k_accuracy_score
 
 from hwnas.nets.supernet import Supernet
 from hwnas.spaces import open_space
 from hwnas.training import evaluate
-from hwnas.training.evaluate import SubnetEvaluator
-from hwnas.training.weights import load_supernet, read_tensors, save_supernet
+from hwnas.training.evaluate import SubnetEvaluator, Tally, recalibrate, tally, wilson
+from hwnas.training.objective import resized
+from hwnas.training.weights import load_supernet, save_supernet
 from lut.storage import TornRecordWarning
 from profilers.errors import InvalidInputError
 
@@ -50,75 +53,24 @@ def supernet(tmp_path):
 @pytest.fixture
 def judged(monkeypatch):
     """The accuracies that were really computed, in order."""
-    found, real = [], evaluate.accuracy
+    found, real = [], evaluate.tally
 
     def counted(net, batches):
         found.append(real(net, batches))
         return found[-1]
 
-    monkeypatch.setattr(evaluate, "accuracy", counted)
+    monkeypatch.setattr(evaluate, "tally", counted)
     return found
 
 
-def evaluator(path, log=None):
-    return SubnetEvaluator(load_supernet(path), Blobs(), log or path.with_name("log"))
-
-
-def test_a_supernet_comes_back_with_every_tensor_and_where_it_came_from(supernet):
-    trained, expected = load_supernet(supernet), Supernet(SPACE, seed=3).state_dict()
-    found = trained.net.state_dict()
-    assert found.keys() == expected.keys() and all(torch.equal(found[key], expected[key]) for key in found)
-    assert trained.net.space.vocabulary == SPACE.vocabulary
-    assert (trained.data, trained.plan, trained.seed, trained.net.training) == ("blobs", PLAN, 3, False)
-
-
-def test_other_weights_have_another_digest(supernet, tmp_path):
-    save_supernet(Supernet(SPACE, seed=4), tmp_path / "other", data="blobs", plan=PLAN)
-    save_supernet(Supernet(SPACE, seed=3), tmp_path / "same", data="blobs", plan=PLAN)
-    digests = [load_supernet(path).sha256 for path in (supernet, tmp_path / "other", tmp_path / "same")]
-    assert digests[0] == digests[2] != digests[1]
-
-
-@pytest.mark.parametrize("end", [0, 7, 8, 60, -1])
-def test_a_truncated_supernet_is_refused(supernet, end):
-    supernet.write_bytes(supernet.read_bytes()[:end])
-    with pytest.raises(InvalidInputError, match="damaged or foreign"):
-        load_supernet(supernet)
-
-
-def test_a_supernet_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
-    for path in (tmp_path / "nothing", tmp_path):
-        with pytest.raises(InvalidInputError, match=str(path)):
-            load_supernet(path)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"space": "digits"}, {"space": "ofa-mbv3"}, {"space": "nasnet"}, {"space": None}, {"space": "digits@x"},
-        {"classes": 6}, {"classes": "many"}, {"classes": None}, {"resolutions": None}, {"resolutions": ["8"]},
-        {"resolutions": [1]}, {"data": ...}, {"plan": ...}, {"plan": 5}, {"space": ...},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_weights_that_do_not_fit_their_header_are_refused(supernet, change):
-    header = read_tensors(supernet)[1] | change
-    header = {key: value for key, value in header.items() if value is not ...}
-    supernet.write_bytes(save(load(supernet.read_bytes()), {"hwnas": json.dumps(header)}))
-    with pytest.raises(InvalidInputError):
-        load_supernet(supernet)
-
-
-def test_a_safetensors_file_of_somebody_else_is_refused(supernet):
-    supernet.write_bytes(save({"weight": torch.ones(2)}))
-    with pytest.raises(InvalidInputError, match="damaged or foreign"):
-        load_supernet(supernet)
+def evaluator(path, log=None, data=None, **options):
+    return SubnetEvaluator(load_supernet(path), data or Blobs(), log or path.with_name("log"), **options)
 
 
 def test_a_subnet_is_judged_once(supernet, judged):
     worker = evaluator(supernet)
     first = [worker.validation_accuracy(arch) for arch in ARCHS]
-    assert [worker.validation_accuracy(arch) for arch in ARCHS] == first == judged
+    assert [worker.validation_accuracy(arch) for arch in ARCHS] == first == [found.accuracy for found in judged]
     assert len(judged) == len(ARCHS)
 
 
@@ -153,7 +105,13 @@ def test_a_log_of_other_weights_or_data_is_refused(supernet, tmp_path):
         SubnetEvaluator(load_supernet(supernet), Blobs(name="others"), tmp_path / "log")
 
 
-@pytest.mark.parametrize("line", [b'{"arch": 5, "accuracy": 1}', b'{"accuracy": 1}', b'{"arch": "x", "accuracy": []}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"arch": 5, "images": 40, "top1": 1, "top5": 2}', b'{"images": 40, "top1": 1, "top5": 2}',
+        b'{"arch": "x", "images": 40, "top1": [], "top5": 2}', b'{"arch": "digits:1", "accuracy": 0.5}',
+    ],
+)  # fmt: skip
 def test_a_damaged_log_is_refused(supernet, tmp_path, line):
     evaluator(supernet)
     with (tmp_path / "log").open("ab") as file:
@@ -181,3 +139,132 @@ def test_an_accuracy_is_the_share_of_images_whose_label_gets_the_largest_logit(s
                 right += int(net(torch.from_numpy(image[None])).argmax() == label)
                 total += 1
     assert worker.test_accuracy(net) == right / total
+
+
+@given(st.integers(1, 20_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_the_interval_is_wilsons(counts):
+    expected = binomtest(*counts).proportion_ci(0.95, method="wilson")
+    assert wilson(*counts) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_top_1_and_top_5_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.standard_normal((300, 12)).astype(np.float32), np.r_[np.arange(12), rng.integers(0, 12, 288)]
+    batches = [
+        (torch.from_numpy(logits[part]), torch.from_numpy(labels[part])) for part in (slice(200), slice(200, 300))
+    ]
+    found = tally(lambda images: images, batches)
+    assert found.images == 300
+    assert found.accuracy == pytest.approx(top_k_accuracy_score(labels, logits, k=1))
+    assert found.top5_accuracy == pytest.approx(top_k_accuracy_score(labels, logits, k=5))
+
+
+def test_of_fewer_than_five_classes_the_right_one_is_always_among_the_first_five():
+    assert tally(lambda images: images, [(torch.randn(7, 3), torch.zeros(7, dtype=torch.long))]).top5 == 7
+
+
+def test_the_number_of_images_is_kept_even_where_it_fills_no_batch(supernet):
+    for wanted in (1, 19, 20, 21, 50):
+        assert evaluator(supernet, images=wanted).validation(ARCHS[0]).images == wanted
+        assert evaluator(supernet, images=wanted).test(ARCHS[0]).images == wanted
+
+
+def test_what_was_judged_by_another_number_of_images_is_another_figure(supernet, judged):
+    evaluator(supernet, images=10).validation(ARCHS[0])
+    assert not evaluator(supernet).known and list(evaluator(supernet, images=10).known) == [ARCHS[0]]
+    evaluator(supernet).validation(ARCHS[0])
+    assert [found.images for found in judged] == [10, 40]
+    assert evaluator(supernet).tallies[ARCHS[0]].images == 40
+
+
+class FewBlobs(Blobs):
+    """Blobs of which there are 13 in a split."""
+
+    def count(self, _split):
+        return 13
+
+    def images(self, *_):
+        raise NotImplementedError
+
+
+def test_images_that_a_data_set_does_not_have_are_not_counted_twice(supernet):
+    worker = evaluator(supernet, data=FewBlobs())
+    assert worker.validation(ARCHS[0]).images == 13 and worker.test(ARCHS[0]).images == 13
+
+
+def test_test_accuracies_are_in_no_log(supernet):
+    worker = evaluator(supernet)
+    worker.test(ARCHS[0])
+    assert not worker.known and not evaluator(supernet).known
+
+
+def test_the_statistics_of_a_subnet_are_measured_once(supernet, monkeypatch):
+    counted = []
+    monkeypatch.setattr(evaluate, "recalibrate", lambda net, images: counted.append(recalibrate(net, images)))
+    worker, fresh = evaluator(supernet), evaluator(supernet)
+    once, again, other = worker.subnet(ARCHS[0]), worker.subnet(ARCHS[0]), fresh.subnet(ARCHS[0])
+    assert len(counted) == 2
+    for net in (again, other):
+        assert all(torch.equal(value, net.state_dict()[key]) for key, value in once.state_dict().items())
+    next(once.buffers()).zero_()
+    assert not torch.equal(next(once.buffers()), next(worker.subnet(ARCHS[0]).buffers()))
+
+
+def test_no_more_statistics_are_kept_than_memory_should_hold(supernet, monkeypatch):
+    monkeypatch.setattr(evaluate, "STATISTICS_KEPT", 1)
+    worker = evaluator(supernet)
+    nets = [worker.subnet(arch) for arch in (ARCHS[0], ARCHS[1], ARCHS[0])]
+    assert len(worker._statistics) == 1
+    assert all(torch.equal(value, nets[2].state_dict()[key]) for key, value in nets[0].state_dict().items())
+
+
+def test_a_subnet_is_judged_on_images_of_its_own_resolution(tmp_path):
+    space = open_space("digits@0.1", resolutions=(8, 16), classes=5)
+    save_supernet(Supernet(space, seed=3), tmp_path / "supernet", data="blobs", plan=PLAN)
+    data = Blobs(shape=(1, 16, 16))
+    for arch in (space.smallest, space.largest):
+        net, hw = load_supernet(tmp_path / "supernet").net.extract(arch), space.resolution(arch)
+        seen = [
+            [(resized(torch.from_numpy(images), hw), torch.from_numpy(labels)) for images, labels in of_split]
+            for of_split in (
+                [data.batch("train", evaluate.FIRST_CALIBRATION_BATCH + n, 20) for n in range(2)],
+                [data.batch("validation", n, 20) for n in range(2)],
+            )
+        ]
+        recalibrate(net, [images for images, _ in seen[0]])
+        assert {images.shape[-1] for images, _ in seen[1]} == {hw}
+        assert evaluator(tmp_path / "supernet", data=data).validation(arch) == tally(net, seen[1])
+
+
+def test_processes_find_what_one_alone_does_and_judge_nothing_twice(supernet, tmp_path, judged):
+    known = evaluator(supernet, tmp_path / "many").validation_accuracy(ARCHS[0])
+    alone = {arch: evaluator(supernet, tmp_path / "alone").validation(arch) for arch in ARCHS}
+    judged.clear()
+    worker = evaluator(supernet, tmp_path / "many")
+    done = dict(worker.judge([*ARCHS, *ARCHS], workers=2))
+    assert judged == []  # in this process
+    assert set(done) == set(ARCHS[1:]) and worker.tallies == alone
+    assert worker.known == {arch: found.accuracy for arch, found in alone.items()} and worker.known[ARCHS[0]] == known
+    assert (tmp_path / "many").read_text().count("\n") == 1 + len(ARCHS)
+    assert list(worker.judge(ARCHS, workers=2)) == []
+
+
+def test_whoever_stops_in_the_middle_has_what_was_judged_so_far(supernet):
+    coming = evaluator(supernet).judge(ARCHS)
+    first = [next(coming)[0] for _ in range(2)]
+    coming.close()
+    assert list(evaluator(supernet).known) == first == ARCHS[:2]
+    assert [arch for arch, _ in evaluator(supernet).judge(ARCHS)] == ARCHS[2:]
+
+
+def test_two_who_judge_the_same_subnet_at_once_log_it_once(supernet, judged):
+    one, other = evaluator(supernet), evaluator(supernet)
+    assert one.validation(ARCHS[0]) == other.validation(ARCHS[0])
+    assert len(judged) == 2 and supernet.with_name("log").read_text().count("\n") == 2
+
+
+def test_what_others_judged_meanwhile_is_taken_in(supernet, judged):
+    one, other = evaluator(supernet), evaluator(supernet)
+    one.validation(ARCHS[0])
+    other.validation(ARCHS[1])
+    assert isinstance(other.tallies[ARCHS[0]], Tally) and len(judged) == 2

@@ -12,13 +12,14 @@ from safetensors.torch import load, save
 from hwnas.nets.supernet import Supernet
 from hwnas.spaces import open_space
 from hwnas.training import loop
-from hwnas.training.loop import TrainPlan, learning_rate, train
+from hwnas.training.loop import train
+from hwnas.training.plan import TrainPlan, learning_rate
 from hwnas.training.weights import read_tensors
 from profilers.errors import InvalidInputError, UnknownNameError
 
 SPACE = open_space("digits@0.1", resolutions=(8,), classes=5)
 OTHER = open_space("digits@0.2", resolutions=(8,), classes=5)
-PLAN = TrainPlan(steps=6, batch=4, lr=0.1, warmup_steps=2)
+PLAN = TrainPlan(steps=6, batch=4, lr=0.1, warmup=1 / 3)
 
 
 class BrokenError(Exception):
@@ -106,7 +107,7 @@ def test_a_finished_run_called_again_trains_no_further(tmp_path, unbroken):
 
 
 def test_what_decides_the_weights_is_the_plan(tmp_path, unbroken):
-    for number, change in enumerate(({"seed": 1}, {"lr": 0.2}, {"batch": 5}, {"momentum": 0.5}, {"warmup_steps": 0})):
+    for number, change in enumerate(({"seed": 1}, {"lr": 0.2}, {"batch": 5}, {"momentum": 0.5}, {"warmup": 0.0})):
         assert not equal(run(tmp_path / str(number), replace(PLAN, **change)), unbroken)
 
 
@@ -192,7 +193,7 @@ def test_a_diverged_run_stops_and_keeps_the_weights_from_before(tmp_path, monkey
 
 def test_an_absurd_learning_rate_is_answered_and_leaves_no_weights_that_are_no_numbers(tmp_path):
     with pytest.raises(InvalidInputError, match="a lower --lr"):
-        run(tmp_path / "c", replace(PLAN, lr=1e30, steps=40, warmup_steps=0))
+        run(tmp_path / "c", replace(PLAN, lr=1e30, steps=40, warmup=0.0))
     if (tmp_path / "c").exists():
         assert all(tensor.isfinite().all() for tensor in read_tensors(tmp_path / "c")[0].values())
 
@@ -203,18 +204,17 @@ def test_an_unknown_recipe_is_refused_before_anything_is_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("steps", "warmup"), [(100, 10), (100, 0), (7, 3), (3, 10), (1, 0)])
+@pytest.mark.parametrize(("steps", "warmup"), [(100, 10), (100, 0), (7, 3), (3, 2), (1, 0)])
 def test_the_learning_rate_rises_in_a_line_and_falls_to_nothing(steps, warmup):
-    plan = TrainPlan(steps=steps, warmup_steps=warmup, lr=0.7)
-    rates = [learning_rate(plan, step) for step in range(steps)]
+    plan = TrainPlan(steps=steps, warmup=warmup / steps, lr=0.7)
+    rates = [learning_rate(plan, step / steps, (step + 1) / steps) for step in range(steps)]
     rising, falling = rates[:warmup], rates[warmup:]
     assert rising == pytest.approx([0.7 * (step + 1) / warmup for step in range(len(rising))])
     assert all(0 < rate <= 0.7 for rate in rates)
     assert all(a > b for a, b in pairwise(falling))
-    if falling:
-        assert falling[0] == pytest.approx(0.7)
-        assert learning_rate(plan, steps) == pytest.approx(0, abs=1e-12)
-    if len(falling) % 2 == 0 and falling:
+    assert falling[0] == pytest.approx(0.7)
+    assert learning_rate(plan, 1.0, 1.0) == pytest.approx(0, abs=1e-12)
+    if len(falling) % 2 == 0:
         assert falling[len(falling) // 2] == pytest.approx(0.35)
 
 

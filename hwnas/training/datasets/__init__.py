@@ -1,11 +1,16 @@
-"""Data sets: one file each, with `build(seed) -> Dataset`. The file's name is the data set's."""
+"""Data sets: one file each, with `build(seed, hw, place) -> Dataset`. The file's name is the data set's.
 
-from typing import Literal, Protocol
+A name may say where the images are, behind a colon: `imagefolder:photos`. Behind the name of a Python module it is a
+function of the user's own: `mydata:make`.
+"""
+
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from profilers import plugins
+from profilers.errors import InvalidInputError, UnknownNameError
 
 Split = Literal["train", "validation", "test"]
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -29,12 +34,47 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Finite(Protocol):
+    """A data set that has so many images and no more: batches behind the last one show them again."""
+
+    def count(self, split: Split) -> int:
+        """How many images there are."""
+        ...
+
+    def images(self, split: Split, start: int, stop: int) -> Batch:
+        """Images number `start` to `stop`; a batch of B is those from index * B on."""
+        ...
+
+
 def names() -> tuple[str, ...]:
     """The data sets there are."""
     return plugins.names(__name__)
 
 
-def open_dataset(name: str, seed: int = 0) -> Dataset:
-    """The data set `name`; raises UnknownNameError."""
-    dataset: Dataset = plugins.load(__name__, "data set", name).build(seed)
+def open_dataset(name: str, seed: int = 0, hw: int | None = None) -> Dataset:
+    """The data set `name` with images of `hw` x `hw` pixels, or of its own size.
+
+    Raises UnknownNameError, and InvalidInputError if it is not where the name says, or cannot be used.
+    """
+    kind, colon, place = name.partition(":")
+    if colon and kind not in names():
+        from hwnas.training.own_data import open_own
+
+        return open_own(name, seed, hw)
+    dataset: Dataset = plugins.load(__name__, "data set", kind).build(seed, hw, place)
     return dataset
+
+
+def download(name: str) -> None:
+    """Fetch a data set to the place that its name says; one that is there already is left as it is.
+
+    Raises InvalidInputError if it cannot be downloaded.
+    """
+    kind, _, place = name.partition(":")
+    if kind not in names():
+        raise UnknownNameError("data set", kind, names())
+    module = plugins.load(__name__, "data set", kind)
+    if not hasattr(module, "download"):
+        raise InvalidInputError(f"{kind} cannot be downloaded: only cifar10 and cifar100 can")
+    module.download(place)

@@ -14,6 +14,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from profilers.errors import InvalidInputError
+
 Split = Literal["train", "validation", "test"]
 Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
@@ -80,12 +82,14 @@ class DigitPairs:
         return images, 10 * digits[:, 0] + digits[:, 1]
 
 
-def build(seed: int = 0) -> DigitPairs:
-    """The dataset whose drawings depend on `seed`; the split of the source digits does not."""
+def build(seed: int = 0, hw: int | None = None, place: str = "") -> DigitPairs:
+    """The dataset whose drawings, of `hw` x `hw` pixels, depend on `seed`; the split of the source digits does not."""
     from sklearn.datasets import load_digits  # here, because scikit-learn takes a second to import
 
+    if place:
+        raise InvalidInputError(f"digit-pairs is drawn, not read: leave out :{place}")
     digits = load_digits()
-    return DigitPairs(seed, _enlarge(digits.images.astype(np.int32)), _split(digits.target))
+    return DigitPairs(seed, _enlarge(digits.images.astype(np.int32)), _split(digits.target), hw or DigitPairs.image_hw)
 
 
 def _split(target: NDArray[np.int64]) -> Sources:

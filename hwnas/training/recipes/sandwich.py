@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
 from hwnas.nets.supernet import Supernet
+from hwnas.training.objective import learn, learn_and_teach
 
 
 @dataclass(frozen=True)
@@ -28,18 +28,12 @@ class Sandwich:
         progress: float,  # noqa: ARG002 - the rule is the same from the first step to the last
         rng: np.random.Generator,
     ) -> Mapping[str, float]:
-        """Add one step's gradients: images (B, C, H, W), labels (B,)."""
-        logits = net(images, net.space.largest)
-        loss = F.cross_entropy(logits, labels)
-        loss.backward()
-        losses = {"largest": loss.item()}
-        soft_labels = logits.detach().softmax(dim=1)
-        others = [net.space.smallest, *map(net.space.arch, net.space.sample(self.randoms, rng))]
-        for name, arch in zip(("smallest", *("random",) * self.randoms), others, strict=True):
-            loss = F.cross_entropy(net(images, arch), soft_labels)  # KL divergence, up to the teacher's entropy
-            loss.backward()
-            losses[name] = loss.item()
-        return losses
+        """Add one step's gradients: images (B, C, H, W), labels (B,) or (B, classes)."""
+        largest, soft_labels = learn_and_teach(net, images, labels)
+        smallest = learn(net, net.space.smallest, images, soft_labels)
+        rows = net.space.sample(self.randoms, rng)
+        randoms = [learn(net, net.space.arch(row), images, soft_labels) for row in rows]
+        return {"largest": largest, "smallest": smallest, "random": sum(randoms) / len(randoms)}
 
 
 def build() -> Sandwich:

@@ -1,0 +1,174 @@
+"""A training run between two steps: all that decides how it goes on, and the checkpoint that holds it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from hwnas.nets.supernet import Supernet
+from hwnas.training.distributed import Processes
+from hwnas.training.plan import TrainPlan
+from hwnas.training.precision import Precision
+from hwnas.training.recipes import Recipe, Remembering
+from hwnas.training.weights import read_tensors
+from lut.storage import write_atomically
+from profilers.errors import InvalidInputError, first_line
+
+EMA_BEGINS = 10  # the average follows weights that have only begun to learn more closely
+
+
+@dataclass
+class Run:
+    """What a step begins with. A step depends on its number beside, so no random state is kept."""
+
+    net: Supernet
+    recipe: Recipe
+    optimizer: torch.optim.Optimizer
+    precision: Precision
+    ema: float
+    identity: dict[str, Any]  # what a checkpoint must be of
+    average: dict[str, Tensor] = field(default_factory=dict)  # of the weights, if `ema`
+    averaged: int = 0  # steps that are in the average
+    step: int = 0
+    progress: float = 0.0
+    seconds: float = 0.0
+
+    @classmethod
+    def begin(cls, net: Supernet, recipe: Recipe, plan: TrainPlan, precision: Precision, data: str) -> Self:
+        """A run on the data set `data`, before its first step."""
+        identity = {"space": net.space.name, "data": data, "plan": asdict(plan)}
+        run = cls(net, recipe, optimizer_of(net, plan), precision, plan.ema, identity)
+        run.forget_steps()
+        return run
+
+    def forget_steps(self) -> None:
+        """Drop what depends on earlier weights: momentum and the average."""
+        self.optimizer.state.clear()
+        self.averaged = 0
+        if self.ema:
+            self.average = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
+
+    def update(self, lr: float, clip_norm: float) -> None:
+        """Take the optimizer's step with the gradients that are there, and move the average towards the weights."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.precision.scaler.unscale_(self.optimizer)
+        if clip_norm:
+            nn.utils.clip_grad_norm_(self.net.parameters(), clip_norm)
+        self.precision.scaler.step(self.optimizer)
+        self.precision.scaler.update()
+        if self.ema:
+            self._take_average()
+
+    def _take_average(self) -> None:
+        """(Polyak & Juditsky 1992, as an exponential average.)"""
+        self.averaged += 1
+        kept = min(self.ema, self.averaged / (EMA_BEGINS + self.averaged))
+        for name, tensor in self.net.state_dict().items():
+            self.average[name].lerp_(tensor, 1 - kept)
+
+    @contextmanager
+    def averaged_net(self) -> Iterator[Supernet]:
+        """The net with the weights that are judged and shipped: their average, if there is one; then as it was."""
+        if not self.ema:
+            yield self.net
+            return
+        weights = {name: tensor.clone() for name, tensor in self.net.state_dict().items()}
+        self.net.load_state_dict(self.average)
+        try:
+            yield self.net
+        finally:
+            self.net.load_state_dict(weights)
+
+    def finite(self) -> bool:
+        """Whether all weights are numbers that training can go on from."""
+        return all(bool(tensor.isfinite().all()) for tensor in self.net.state_dict().values())
+
+    def write(self, path: Path) -> None:
+        """Keep the run in a checkpoint, atomically."""
+        write_atomically(path, save(self._tensors(), {"hwnas": json.dumps(self.identity | self._facts())}))
+
+    def resume(self, path: Path, processes: Processes) -> None:
+        """Go on from a checkpoint, if there is one; the first process reads it.
+
+        Raises InvalidInputError if it is damaged or of another run.
+        """
+        found, state = read_tensors(path) if processes.first and path.exists() else ({}, {})
+        state = json.loads(processes.shared(json.dumps(state).encode()))
+        if not state:
+            return
+        tensors = found if processes.alone else load(processes.shared(save(found)))
+        if {key: state.get(key) for key in self.identity} != self.identity:
+            raise InvalidInputError(
+                f"{path} is a checkpoint of another training run ({_described(state)}): finish that one with its own "
+                "settings, or give --restart to drop it"
+            )
+        try:
+            self._load(tensors, state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInputError(f"{path} is damaged ({first_line(error)}): give --restart to drop it") from error
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "progress": self.progress,
+            "seconds": self.seconds,
+            "averaged": self.averaged,
+            "scaler": self.precision.scaler.state_dict(),
+        }
+
+    def _tensors(self) -> dict[str, Tensor]:
+        groups = {"net": self.net.state_dict(), "average": self.average, "recipe": {}}
+        if isinstance(self.recipe, Remembering):
+            groups["recipe"] = self.recipe.state()
+        for index, values in self.optimizer.state_dict()["state"].items():
+            groups[f"optimizer.{index}"] = values
+        return {
+            f"{group}.{name}": tensor.detach().cpu().contiguous()
+            for group, tensors in groups.items()
+            for name, tensor in tensors.items()
+        }
+
+    def _load(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        groups: dict[str, dict[str, Tensor]] = {"net": {}, "average": {}, "recipe": {}, "optimizer": {}}
+        for key, tensor in tensors.items():
+            group, _, name = key.partition(".")
+            groups[group][name] = tensor
+        self.net.load_state_dict(groups["net"])
+        if groups["average"].keys() != self.average.keys():
+            raise ValueError("the averaged weights are not those of the net")
+        for name, tensor in groups["average"].items():
+            self.average[name].copy_(tensor)
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in groups["optimizer"].items():
+            index, _, name = key.partition(".")
+            values.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict({"state": values, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        if isinstance(self.recipe, Remembering):
+            self.recipe.load_state(groups["recipe"])
+        self.step, self.averaged = int(state["step"]), int(state["averaged"])
+        self.progress, self.seconds = float(state["progress"]), float(state["seconds"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+
+
+def optimizer_of(net: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
+    """The optimizer of a plan, for all parameters of a net."""
+    # No decay on norms, biases and kernel transforms: decay would pull the transforms away from the identity.
+    decayed = [p for p in net.parameters() if p.ndim == 4]
+    others = [p for p in net.parameters() if p.ndim != 4]
+    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    if plan.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=plan.lr, betas=(plan.momentum, 0.999))
+    return torch.optim.SGD(groups, lr=plan.lr, momentum=plan.momentum, nesterov=plan.momentum > 0)
+
+
+def _described(state: dict[str, Any]) -> str:
+    plan = state.get("plan")
+    settings = {**state, **(plan if isinstance(plan, dict) else {})}
+    return ", ".join(f"{key} {value}" for key, value in settings.items() if key not in ("plan", "scaler"))
