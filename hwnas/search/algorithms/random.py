@@ -3,10 +3,10 @@
 import numpy as np
 
 from hwnas.arch import Population
-from hwnas.pricing import Floats
-from hwnas.search.constraints import Constraint
+from hwnas.search.constraints import Constraints
 from hwnas.search.proposals import Proposals
 from hwnas.space import SearchSpace
+from lut.compiled import Floats
 
 POPULATION = 100
 
@@ -14,19 +14,19 @@ POPULATION = 100
 class RandomSearch:
     """Proposes architectures that no score has any influence on."""
 
-    def __init__(self, space: SearchSpace, constraint: Constraint, rng: np.random.Generator) -> None:
-        self._space, self._rng = space, rng
-        self._proposals = Proposals(space, constraint, rng)
+    def __init__(self, space: SearchSpace, constraints: Constraints, rng: np.random.Generator) -> None:
+        self._proposals = Proposals(space, constraints, rng)
 
     def ask(self) -> Population:
         """A random population."""
-        return self._proposals.fresh(self._space.sample(POPULATION, self._rng))
+        found = self._proposals.fresh(self._proposals.space.sample(POPULATION, self._proposals.rng))
+        return found if len(found) else self._proposals.others()
 
-    def tell(self, population: Population, accuracies: Floats) -> None:  # noqa: ARG002 - by definition
+    def tell(self, population: Population, accuracies: Floats) -> None:
         """Take note of what was scored."""
-        self._proposals.remember(population)
+        self._proposals.remember(population, accuracies)
 
 
-def build(space: SearchSpace, constraint: Constraint, rng: np.random.Generator) -> RandomSearch:
-    """Random search over the architectures of `space` that meet `constraint`."""
-    return RandomSearch(space, constraint, rng)
+def build(space: SearchSpace, constraints: Constraints, rng: np.random.Generator) -> RandomSearch:
+    """Random search over the architectures of `space` that meet `constraints`."""
+    return RandomSearch(space, constraints, rng)
