@@ -1,110 +1,23 @@
-"""Additive costs of architectures: a number a block, summed; whole populations at once, and the least exactly.
+"""Pricing a space: the latency model its table supports, and the whole nets that the model is calibrated on."""
 
-MACs and parameters are of this kind, and so is a calibrated latency: a constant, and what each block adds.
-"""
-
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hwnas import costs
 from hwnas.arch import Arch, Population
 from hwnas.space import SearchSpace
-from lut.blocks import Block
-from lut.calibration import Calibration
+from lut.compiled import Compiled
 from lut.interpolation import SizeInterpolation
-from lut.table import PUBLISHED, LatencyTable
-from profilers.errors import InvalidInputError
+from lut.latency_model import Guess, LatencyModel
+from lut.predictor import Predicted
+from lut.published import PUBLISHED
+from lut.table import LatencyTable
+from profilers.errors import InvalidInputError, UnknownNameError
 
-Floats = NDArray[np.float64]
+GUESSES: Mapping[str, Callable[[LatencyTable], Guess]] = {"sizes": SizeInterpolation, "blocks": Predicted}
+"""Times at image sizes between measured ones, and of any blocks like the measured ones."""
 NEAR = 12  # candidates within about a quarter of a step of MACs
-
-
-class AdditiveCost:
-    """The sum of `cost(block)` over an architecture's blocks.
-
-    >>> macs = AdditiveCost(space, lambda block: block.macs)
-    >>> macs(population)                                        # an array, one gather
-    >>> least, arch = macs.least()                              # exact, over the whole space
-    """
-
-    def __init__(self, space: SearchSpace, cost: Callable[[Block], float]) -> None:
-        self._space = space
-        self._tables = [
-            np.array([0.0 if block is None else cost(block) for block in f.blocks.flat]).reshape(f.blocks.shape)
-            for f in space.factors
-        ]
-        strides = np.zeros((len(space.dimensions), len(space.factors)))
-        for column, factor in enumerate(space.factors):
-            for axis, dim in enumerate(factor.dims):
-                strides[dim, column] = np.prod(factor.blocks.shape[axis + 1 :])
-        self._strides = strides
-        self._offsets = np.cumsum([0, *(table.size for table in self._tables[:-1])])
-        self._flat = np.concatenate([table.ravel() for table in self._tables])
-
-    def __call__(self, population: Population) -> Floats:
-        """Costs of n architectures, (n,)."""
-        # Through float64, because integer matrix products have no BLAS; the indices are small and exact.
-        indices = (population.astype(np.float64) @ self._strides).astype(np.intp) + self._offsets
-        return np.asarray(self._flat[indices].sum(axis=1))
-
-    def least(self) -> tuple[float, Arch]:
-        """The least attainable cost and an architecture that attains it, by min-sum variable elimination.
-
-        Every slot's table is a function of few dimensions; a dimension is minimised out of the sum of the tables
-        it takes part in, the cheapest first (Dechter 1999, bucket elimination). Exact, and independent of order.
-        """
-        tables = [(factor.dims, table) for factor, table in zip(self._space.factors, self._tables, strict=True)]
-        remaining, steps = set(range(len(self._space.dimensions))), []
-        while remaining:
-            dim = min(remaining, key=lambda d: (_joined_size(tables, d, self._space.sizes), d))
-            dims, joined = _join([t for t in tables if dim in t[0]], dim, self._space.sizes)
-            steps.append((dim, dims, joined.argmin(axis=-1)))
-            tables = [t for t in tables if dim not in t[0]] + [(dims, joined.min(axis=-1))]
-            remaining.remove(dim)
-        row = np.zeros(len(self._space.dimensions), np.intp)
-        for dim, dims, best in reversed(steps):
-            row[dim] = best[tuple(row[list(dims)])]
-        row = self._space.canonical(row[None])[0]
-        return float(self(row[None])[0]), self._space.arch(row)
-
-
-def _joined_size(tables: list[tuple[tuple[int, ...], Floats]], dim: int, sizes: tuple[int, ...]) -> int:
-    dims = {d for dims, _ in tables if dim in dims for d in dims}
-    return math.prod(sizes[d] for d in dims)
-
-
-def _join(
-    tables: list[tuple[tuple[int, ...], Floats]], dim: int, sizes: tuple[int, ...]
-) -> tuple[tuple[int, ...], Floats]:
-    """Sum of tables over the union of their dimensions, `dim` as the last axis; returns the other dimensions."""
-    others = tuple(sorted({d for dims, _ in tables for d in dims} - {dim}))
-    joined = np.zeros([sizes[d] for d in (*others, dim)])
-    for dims, table in tables:
-        order = sorted(range(len(dims)), key=lambda axis: (*others, dim).index(dims[axis]))
-        shape = [sizes[d] if d in dims else 1 for d in (*others, dim)]
-        joined += table.transpose(order).reshape(shape)
-    return others, joined
-
-
-@dataclass(frozen=True)
-class LatencyModel:
-    """Predicted latency of a space's architectures on one device: what a table's blocks add to a net, summed."""
-
-    added: AdditiveCost  # by each block, calibrated, in ms
-    calibration: Calibration
-    interpolated: frozenset[Block] = frozenset()  # blocks at sizes that were not measured
-
-    def __call__(self, population: Population) -> Floats:
-        """Latencies of n architectures in ms, (n,)."""
-        return self.calibration.constant_ms + self.added(population)
-
-    def least(self) -> tuple[float, Arch]:
-        """The least attainable latency in ms and an architecture that attains it; exact."""
-        least, arch = self.added.least()
-        return self.calibration.constant_ms + least, arch
 
 
 def evenly_spread(space: SearchSpace, count: int, rng: np.random.Generator) -> Population:
@@ -120,8 +33,8 @@ def evenly_spread(space: SearchSpace, count: int, rng: np.random.Generator) -> P
     rows = (rng.random((candidates, len(sizes))) ** leaning * sizes).astype(np.intp)
     ends = np.stack([space.row(space.smallest), space.row(space.largest)])
     pool = np.unique(space.canonical(np.concatenate([ends, rows])), axis=0)
-    macs, depth, params = (AdditiveCost(space, cost)(pool) for cost in (
-        lambda block: block.macs, lambda _: 1, lambda block: block.params))  # fmt: skip
+    macs, params, depth = (cost(pool) for cost in (
+        costs.macs(space), costs.params(space), Compiled.of(space, lambda _: 1)))  # fmt: skip
     shape = np.stack([depth / depth.max(), params / params.max()], axis=1)
     chosen: list[int] = []
     for target in np.linspace(macs.min(), macs.max(), count):
@@ -146,26 +59,29 @@ def profile_command(device: str, runtime: str, precision: str, space: SearchSpac
     )
 
 
-def latency_model(table: LatencyTable, space: SearchSpace, *, interpolate: bool = False) -> LatencyModel:
+def latency_model(table: LatencyTable, space: SearchSpace, guess: str | None = None) -> LatencyModel:
     """The latency model a table supports; raises InvalidInputError naming what lacks and the command for it.
 
-    With `interpolate`, blocks at image sizes between measured ones are priced, too, and listed in the model.
+    Blocks that were not measured are priced only where that is asked for, by a `guess` named in GUESSES, or where the
+    table says that it was transferred from other devices; the model lists them.
     """
+    if guess is not None and guess not in GUESSES:
+        raise UnknownNameError("way to guess", guess, GUESSES)
     device = table.fingerprint
     remedy = f"measure with: {profile_command(table.device_name, device.runtime, device.precision, space)}"
     if device.runtime == PUBLISHED:
-        remedy = "a published table can be shown and compared, but prices no nets yet"
-    sizes = SizeInterpolation(table) if interpolate else None
-    known_ms = sizes.block_ms if sizes else table.block_ms
+        remedy = "import the file of the resolution that lacks, or choose among those that are there with --resolution"
     missing = table.missing(space.vocabulary)
-    if missing and not sizes:
+    transferred = table.transfers.get(net_name(space.name))
+    if missing and transferred and all(map(transferred.covers, space.vocabulary)):
+        return table.compile(space, transferred.calibration, transferred)
+    if missing and not guess:
         raise InvalidInputError(
             f"{table.path} lacks {len(missing)} of the {len(space.vocabulary)} blocks of {space.name}, "
             f"e.g. {missing[0].key}; {remedy}"
         )
     try:
         calibration = table.calibration(net_name(space.name))
-        added = AdditiveCost(space, lambda block: calibration.block_ms((known_ms(block), block.params)))
+        return table.compile(space, calibration, GUESSES[guess](table) if guess else None)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}; {remedy}") from error
-    return LatencyModel(added, calibration, frozenset(sizes.used if sizes else ()))

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from profilers.formats import ModelFile
 from profilers.graph import Graph
 from profilers.measurement import Plan
 from profilers.profiler import Profiler
+from profilers.state import State
 
 CALIBRATION_NETS = 16
 BATCH_MODELS = 128  # sessions held open at once; bounds the memory that a large space takes
@@ -34,9 +35,11 @@ class ProfileSummary:
     measured: int  # models that were still wanting when the call began
     unconverged: tuple[str, ...]
     calm_pct: float  # of this call's visits, those that nothing disturbed; the others were repeated
+    stolen_s: float  # processor time that a hypervisor gave to others meanwhile, as far as it tells
     calibration: Calibration
     seconds: float
-    writing_s: float  # of these, what it took to write model files
+    blocks_s: float  # of these, what blocks took; the rest went into whole nets
+    writing_s: float  # and what it took to write model files
 
 
 def profile(
@@ -47,8 +50,8 @@ def profile(
     Whatever was measured before counts, also by a run that was killed. Raises DeviceError when the device fails, and
     FailedModelsError, when all others are measured, for models that its runtime cannot run.
     """
-    started, writing_s, failed = time.monotonic(), 0.0, dict[str, str]()
-    known = {name: len(visits) for name, visits in table.visits.items()}
+    started, blocks_s, writing_s, failed = time.monotonic(), 0.0, 0.0, dict[str, str]()
+    known, states = {name: len(visits) for name, visits in table.visits.items()}, len(table.states)
     with table.writing():  # also while nets are named: that appends to the table, too
         models = _models(space, table, profiler.device.batch)
         wanted = table.pending(models, plan)
@@ -66,9 +69,10 @@ def profile(
                 }
                 writing_s += time.monotonic() - begun
                 try:
-                    _measure(profiler, table, plan, batch, report)
+                    measure_batch(profiler, table, plan, batch, report)
                 except FailedModelsError as error:
                     failed |= error.models
+            blocks_s = blocks_s or time.monotonic() - started
         if failed:
             raise FailedModelsError(profiler.device.name, failed)
         prefix = net_name(space.name)
@@ -79,14 +83,19 @@ def profile(
         models=len(models),
         measured=len(wanted),
         unconverged=tuple(name for name in models if (m := table.measurement(name)) and not m.converged(plan)),
+        stolen_s=stolen_s(table.states[states:]),
         calm_pct=100 * sum(visit.calm(table.calm_ms) for visit in new) / max(len(new), 1),
         calibration=calibration,
         seconds=time.monotonic() - started,
+        blocks_s=blocks_s,
         writing_s=writing_s,
     )
 
 
-def _measure(profiler: Profiler, table: LatencyTable, plan: Plan, files: dict[str, ModelFile], report: Report) -> None:
+def measure_batch(
+    profiler: Profiler, table: LatencyTable, plan: Plan, files: dict[str, ModelFile], report: Report
+) -> None:
+    """Measure models until the plan is satisfied, keeping every round, and the device's state before and after."""
     earlier = {name: table.visits[name] for name in files if name in table.visits}
     table.add_state(profiler.state())
     begun, most, counts = time.monotonic(), 0.0, Counter[str](dict.fromkeys(files, 0))
@@ -99,6 +108,12 @@ def _measure(profiler: Profiler, table: LatencyTable, plan: Plan, files: dict[st
         report("profile", min(most, 0.99), f"{len(found.pending)} of {len(files)} intervals still wide")
     table.add_state(profiler.state())
     report("profile", 1.0, f"{len(files)} models")
+
+
+def stolen_s(states: Sequence[State]) -> float:
+    """What a hypervisor took away between the first and the last of these; 0 where nobody tells."""
+    told = [float(state["stolen_s"]) for state in states if "stolen_s" in state]
+    return max(told[-1] - told[0], 0.0) if told else 0.0
 
 
 def _models(space: SearchSpace, table: LatencyTable, batch: int) -> dict[str, Callable[[], Graph]]:

@@ -1,5 +1,7 @@
 """The workspace: the folder in which tables, supernets and bundles are kept, and the names they have there."""
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,21 +24,48 @@ class Workspace:
 
     def checkpoint(self, space: str, data: str) -> Path:
         """The checkpoint of a training that is under way."""
-        return self.root / "supernets" / f"{space}-{data}" / "checkpoint.safetensors"
+        return self.root / "supernets" / f"{space}-{_slug(data)}" / "checkpoint.safetensors"
 
     def supernet(self, space: str, data: str) -> Path:
         """A trained supernet."""
-        return self.root / "supernets" / f"{space}-{data}" / "supernet.safetensors"
+        return self.root / "supernets" / f"{space}-{_slug(data)}" / "supernet.safetensors"
 
     def evaluations(self, supernet: Path, sha256: str) -> Path:
         """The accuracies measured on one supernet's weights."""
-        return supernet.with_name(f"evaluations-{sha256[:12]}.jsonl")
+        return self._beside(supernet) / f"evaluations-{sha256[:12]}.jsonl"
 
-    def bundle(self, device: Device, space: str, budget_ms: float) -> Path:
-        """The folder of a net that was specialised for a device with its settings."""
-        return self.bundles / f"{device.slug}-{space}-{budget_ms:g}ms"
+    def accuracy(self, supernet: Path, sha256: str) -> Path:
+        """The predictor that was fitted to the accuracies measured on one supernet's weights."""
+        return self._beside(supernet) / f"accuracy-{sha256[:12]}.npz"
+
+    def search_log(self, space: str, digest: str) -> Path:
+        """What a search scored; the digest is of everything that decides what it finds."""
+        return self.searches / f"{space}-{digest[:12]}.jsonl"
+
+    @property
+    def searches(self) -> Path:
+        """The folder of all logs of searches."""
+        return self.root / "searches"
+
+    def bundle(self, devices: Sequence[Device], space: str, budget_ms: Mapping[str, float]) -> Path:
+        """The folder of a net that was specialised for devices with their settings, each with its budget."""
+        if len(devices) == 1:
+            return self.bundles / f"{devices[0].slug}-{space}-{budget_ms[devices[0].name]:g}ms"
+        return self.bundles / "-".join([*(f"{d.slug}-{budget_ms[d.name]:g}ms" for d in devices), space])
 
     @property
     def bundles(self) -> Path:
         """The folder of all bundles."""
         return self.root / "bundles"
+
+    def _beside(self, supernet: Path) -> Path:
+        """A supernet's folder; of one that comes with hwnas, the folder it would have if it had been trained here."""
+        return supernet.parent if supernet.is_relative_to(self.root) else self.root / "supernets" / supernet.stem
+
+
+def _slug(data: str) -> str:
+    """A data set's name as a part of a path: names like `imagefolder:/a/b` have characters that cannot be in one."""
+    if data.replace("-", "").isalnum():
+        return data
+    kind = "".join(c if c.isalnum() else "-" for c in data.rpartition("/")[2].partition(":")[0]) or "data"
+    return f"{kind}-{hashlib.sha256(data.encode()).hexdigest()[:8]}"

@@ -1,6 +1,5 @@
 """The commands. Each reads its options, calls the library, and shows what came out; heavy imports come inside."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,17 +7,15 @@ import typer
 
 import hwnas
 from hwnas.cli import devices as device_commands
+from hwnas.cli import evaluating, finding, training
+from hwnas.cli import supernet as supernet_commands
 from hwnas.cli import table as table_commands
 from hwnas.cli.options import (
     Data,
-    DeviceName,
     Json,
-    Latencies,
-    NoAuto,
     Precision,
     Resolution,
     Runtime,
-    Seed,
     SpaceName,
     WorkspaceFolder,
 )
@@ -30,7 +27,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(device_commands.app, name="devices")
+app.add_typer(supernet_commands.app, name="supernet")
 app.add_typer(table_commands.app, name="table")
+app.command()(training.train)
+app.command()(evaluating.evaluate)
+app.command()(finding.search)
+app.command()(finding.specialize)
 
 
 def _version(wanted: bool) -> None:
@@ -58,12 +60,17 @@ def profile(
     quick: Annotated[bool, typer.Option("--quick", help="Stop at intervals of ±3 %.")] = False,
     careful: Annotated[bool, typer.Option("--careful", help="Go on to intervals of ±0.5 %.")] = False,
     cooldown: Annotated[str, typer.Option(help="How long to leave a device alone when heat slows it, like 30s.")] = "",
+    like: Annotated[
+        str, typer.Option(help="Devices with a table, or table files: measure a few nets, learn the rest from them.")
+    ] = "",
+    samples: Annotated[int, typer.Option(min=3, help="Whole nets to measure where --like is given.")] = 10,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
     """Measure every block of a space on devices; once, and again only what is still imprecise."""
     from hwnas.cli.display import show_json
     from hwnas.cli.fleet import profile_all
+    from hwnas.cli.liking import profile_like_others, show_liking
     from hwnas.cli.results import profile_facts, show_profiles
     from hwnas.cli.steps import Job
     from hwnas.cli.values import pause_s, resolutions
@@ -76,6 +83,12 @@ def profile(
     cooldown_s = pause_s(cooldown) if cooldown else None
     names = list(dict.fromkeys(device.split(",")))
     jobs = [Job.of(workspace, name, runtime, precision, space, sizes, "", cooldown_s) for name in names]
+    if like:
+        if len(jobs) > 1:
+            raise typer.BadParameter("--like is for one device at a time")
+        made = profile_like_others(jobs[0], like, samples, plan if careful else plan_named("quick"))
+        show_json(made) if as_json else show_liking(made)
+        return
     done = profile_all(jobs, plan)
     failures = [found for found in done if isinstance(found, HwnasError)]
     if len(jobs) == len(failures) == 1:
@@ -90,103 +103,6 @@ def profile(
 
 
 @app.command()
-def train(
-    data: Data = "digit-pairs",
-    space: SpaceName = "digits",
-    resolution: Resolution = "",
-    recipe: Annotated[str, typer.Option(help="The training recipe.")] = "sandwich",
-    steps: Annotated[int, typer.Option(min=1, help="Optimizer steps.")] = 1000,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
-    lr: Annotated[float, typer.Option(min=1e-9, help="Peak learning rate.")] = 0.3,
-    seed: Seed = 0,
-    restart: Annotated[bool, typer.Option("--restart", help="Drop what was trained before.")] = False,
-    workspace: WorkspaceFolder = Path("hwnas-work"),
-    as_json: Json = False,
-) -> None:
-    """Train a supernet once, for all budgets; killed, the same command goes on."""
-    from hwnas.cli.display import show_json, show_table
-    from hwnas.cli.steps import Job, evaluator_of, run_training
-    from hwnas.cli.values import resolutions
-    from hwnas.training.loop import TrainPlan
-
-    plan = TrainPlan(recipe=recipe, steps=steps, batch=batch, lr=lr, seed=seed)
-    job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
-    trained = run_training(job, plan, restart=restart)
-    evaluator = evaluator_of(job, trained)
-    of_space = trained.net.space
-    accuracies = {
-        name: evaluator.validation_accuracy(of_space.parse(str(arch)))
-        for name, arch in (("smallest", of_space.smallest), ("largest", of_space.largest))
-    }
-    if as_json:
-        show_json({"supernet": str(trained.path), "sha256": trained.sha256, "validation_accuracy": accuracies})
-    else:
-        rows = [[name, f"{100 * accuracy:.1f} %"] for name, accuracy in accuracies.items()]
-        show_table("Supernet", ["subnet", "validation accuracy"], rows)
-        print(trained.path)
-
-
-@app.command()
-def search(
-    latency: Latencies,
-    device: DeviceName = "host",
-    space: SpaceName = "digits",
-    resolution: Resolution = "",
-    data: Data = "digit-pairs",
-    runtime: Runtime = None,
-    precision: Precision = None,
-    seed: Seed = 0,
-    no_auto: NoAuto = False,
-    workspace: WorkspaceFolder = Path("hwnas-work"),
-    as_json: Json = False,
-) -> None:
-    """Find the most accurate architecture whose predicted latency is within the budget; measure nothing."""
-    from hwnas.cli.display import show_json
-    from hwnas.cli.results import show_candidates
-    from hwnas.cli.specialising import search_all
-    from hwnas.cli.steps import Job
-    from hwnas.cli.values import latencies_ms, resolutions
-
-    budgets = latencies_ms(latency)
-    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), data)
-    found = search_all(job, budgets, seed=seed, auto=not no_auto)
-    if as_json:
-        show_json(found[0] if len(found) == 1 else found)
-    else:
-        show_candidates(found)
-
-
-@app.command()
-def specialize(
-    latency: Latencies,
-    device: DeviceName = "host",
-    space: SpaceName = "digits",
-    resolution: Resolution = "",
-    data: Data = "digit-pairs",
-    runtime: Runtime = None,
-    precision: Precision = None,
-    seed: Seed = 0,
-    no_auto: NoAuto = False,
-    workspace: WorkspaceFolder = Path("hwnas-work"),
-    as_json: Json = False,
-) -> None:
-    """Find, export and measure the most accurate net within the budget, and write it as a bundle."""
-    from hwnas.cli.display import show_json
-    from hwnas.cli.results import show_specialised
-    from hwnas.cli.specialising import specialise_all
-    from hwnas.cli.steps import Job
-    from hwnas.cli.values import latencies_ms, resolutions
-
-    budgets = latencies_ms(latency)
-    job = Job.of(workspace, device, runtime, precision, space, resolutions(resolution), data)
-    found = specialise_all(job, budgets, seed=seed, auto=not no_auto, command=" ".join(["hwnas", *sys.argv[1:]]))
-    if as_json:
-        show_json(found[0] if len(found) == 1 else found)
-    else:
-        show_specialised(found)
-
-
-@app.command()
 def export(
     arch: Annotated[str, typer.Option(help="The architecture, as search prints it.")],
     output: Annotated[
@@ -194,11 +110,11 @@ def export(
     ] = Path("model.onnx"),
     precision: Precision = None,
     space: SpaceName = "digits",
-    data: Data = "digit-pairs",
+    data: Data = "",
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Write one subnet of a trained supernet as ONNX or TFLite, proven equal to the net."""
+    """Write one subnet of a trained or imported supernet as ONNX or TFLite, proven equal to the net."""
     from hwnas.cli.display import show_json
     from hwnas.cli.specialising import export_subnet
     from hwnas.cli.steps import Job
@@ -214,17 +130,19 @@ def export(
 
 @app.command()
 def report(workspace: WorkspaceFolder = Path("hwnas-work"), as_json: Json = False) -> None:
-    """Show all bundles of a workspace, and draw the front of accuracy against latency."""
+    """Show all bundles of a workspace; draw the front of accuracy against latency, and what searches scored."""
     from hwnas.cli.display import say, show_json
     from hwnas.cli.results import show_specialised
-    from hwnas.report import draw_front, read_bundles
+    from hwnas.report import draw_front, draw_searches, read_bundles
     from hwnas.workspace import Workspace
 
     place = Workspace(workspace)
-    bundles = read_bundles(place)
+    searches = draw_searches(place)
+    bundles = [] if searches and not place.bundles.exists() else read_bundles(place)
     if as_json:
         show_json(bundles)
-    else:
+    elif bundles:
         show_specialised(bundles)
-    picture = draw_front(place, bundles)
-    say(f"drawn: {picture}")
+    for picture in (searches, draw_front(place, bundles) if bundles else None):
+        if picture:
+            say(f"drawn: {picture}")

@@ -76,7 +76,7 @@ class ProgressDisplay:
             console=self._console, disable=not self._console.is_terminal,
         )  # fmt: skip
         self._tasks: dict[str, TaskID] = {}
-        self._begun: dict[str, float] = {}
+        self._begun: dict[str, tuple[float, float]] = {}
         self._next_line: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -102,10 +102,11 @@ class ProgressDisplay:
 
     def _write(self, task: str, fraction: float, note: str) -> None:
         now = time.monotonic()
-        begun = self._begun.setdefault(task, now)
+        begun, already = self._begun.setdefault(task, (now, fraction))  # what is resumed begins in its middle
         if fraction >= 1:
             del self._begun[task]
         if fraction >= 1 or now >= self._next_line.get(task, 0.0):
-            left = f", {(now - begun) * (1 - fraction) / fraction:.0f} s left" if 0.02 < fraction < 1 else ""
+            done = fraction - already
+            left = f", {(now - begun) * (1 - fraction) / done:.0f} s left" if done > 0.02 and fraction < 1 else ""
             say(f"{task}: {100 * fraction:.0f} %{left}; {note}")
             self._next_line[task] = now + SECONDS_PER_LINE

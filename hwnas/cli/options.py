@@ -20,5 +20,24 @@ Resolution = Annotated[
 ]
 Data = Annotated[str, typer.Option("--data", help="The data set.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Where all randomness comes from.")]
-Latencies = Annotated[str, typer.Option("--latency", help="The budget, like 80ms; several with commas between.")]
+_LATENCY = typer.Option(
+    "--latency", help="The budget, like 80ms; several: 2ms,3ms; one net for several devices: host=3ms,board=40ms."
+)
+Latencies = Annotated[str, _LATENCY]
+AnyLatencies = Annotated[str | None, _LATENCY]
+Guess = Annotated[
+    str | None,
+    typer.Option(
+        "--guess",
+        help="Price what was not measured: `sizes` between measured ones, or `blocks` learned from the others.",
+    ),
+]
+MostMacs = Annotated[str, typer.Option("--macs", help="Multiply-accumulates at most, like 300M.")]
+MostParams = Annotated[str, typer.Option("--params", help="Parameters at most, like 5M.")]
+MostMemory = Annotated[str, typer.Option("--memory", help="Peak activation memory at most, like 4MB.")]
+MostFile = Annotated[str, typer.Option("--file-size", help="Size of the model file at most, like 5MB.")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(min=1, max=99.9, help="Keep latencies with the upper end of an interval of so many percent."),
+]
 NoAuto = Annotated[bool, typer.Option("--no-auto", help="Refuse to profile or train on the way.")]

@@ -12,25 +12,48 @@ if TYPE_CHECKING:
     from profilers.errors import HwnasError
     from profilers.measurement import Plan
 
+STOLEN_SHARE = 0.05  # of the time that measuring took; above, a hypervisor may have slowed every visit
+
 
 def show_candidates(found: Sequence[dict[str, Any]]) -> None:
-    """What `search` found, a row a budget."""
+    """What `search` found, a row an architecture and device."""
     rows = [
-        [in_ms(f["budget_ms"]), in_ms(f["predicted_ms"]), _percent(f["validation_accuracy"]), *_sizes(f), f["arch"]]
+        [
+            _on(f, where, "budget_ms"), _on(f, where, "predicted_ms"),
+            "not known" if f["accuracy"] is None else _percent(f["accuracy"]), *_sizes(f), f["arch"],
+        ]
         for f in found
-    ]
-    show_table("Candidates", ["budget", "predicted", "validation accuracy", "MACs", "params", "architecture"], rows)
+        for where in f.get("devices", [f])
+    ]  # fmt: skip
+    show_table("Candidates", ["budget", "predicted", "accuracy", "MACs", "params", "architecture"], rows)
+    for facts in found:
+        for point in facts.get("front", []):
+            print(f"{point['cost']:.4g}  {point['score']:.4f}  {point['arch']}")
+        if "gap" in facts:
+            say(
+                f"surrogate of error {facts['surrogate_error']:.4f}: optimum {facts['surrogate_optimum']:.4f}, "
+                f"none above {facts['surrogate_bound']:.4f}"
+            )
+    say(f"accuracy: {found[0]['accuracy_of']}; {sum(f['evaluations'] for f in found)} architectures scored")
+
+
+def _on(facts: dict[str, Any], where: dict[str, Any], key: str) -> str:
+    """A latency, with its device where there are several; nothing where no latency was asked for."""
+    if key not in where:
+        return ""
+    return in_ms(where[key]) + (f" on {where['device']}" if "devices" in facts else "")
 
 
 def show_specialised(found: Sequence[dict[str, Any]]) -> None:
-    """What `specialize` made, a row a budget."""
+    """What `specialize` made, a row a budget and device."""
     rows = [
         [
-            in_ms(f["budget_ms"]), in_ms(f["predicted_ms"]), in_ms(f["measured_ms"]),
-            f"{f['interval_ms'][0]:.4g} - {f['interval_ms'][1]:.4g} ms", _percent(f["accuracy"]), *_sizes(f),
+            _on(f, where, "budget_ms"), in_ms(where["predicted_ms"]), in_ms(where["measured_ms"]),
+            f"{where['interval_ms'][0]:.4g} - {where['interval_ms'][1]:.4g} ms", _percent(f["accuracy"]), *_sizes(f),
             f["bundle"],
         ]
         for f in found
+        for where in f.get("devices", [f])
     ]  # fmt: skip
     columns = ["budget", "predicted", "measured", "95 % interval", "test accuracy", "MACs", "params", "bundle"]
     show_table("Specialised nets", columns, rows)
@@ -57,6 +80,7 @@ def profile_facts(job: "Job", done: "ProfileSummary | HwnasError", plan: "Plan")
         "unconverged": list(done.unconverged),
         "target_pct": plan.target_pct,
         "calm_pct": done.calm_pct,
+        "stolen_s": done.stolen_s,
         "calibration_mean_error_pct": done.calibration.mean_error_pct,
         "calibration_max_error_pct": done.calibration.max_error_pct,
         "seconds": done.seconds,
@@ -86,6 +110,11 @@ def _tell_what_lacks(facts: dict[str, Any]) -> None:
     if "error" in facts:
         say(f"{facts['device']}: {facts['error']}")
         return
+    if facts["stolen_s"] > STOLEN_SHARE * facts["seconds"]:
+        say(
+            f"{facts['device']}: a hypervisor gave {facts['stolen_s']:.0f} s of its processors' time to others: it may "
+            "never have run at full speed; profile again with --careful when it is quieter"
+        )
     wide = facts["unconverged"]
     for name in wide[:3]:
         say(f"{facts['device']}: not within ±{facts['target_pct']:g} %: {name}")

@@ -1,63 +1,57 @@
-"""What `search`, `specialize` and `export` do, between reading options and showing results."""
+"""What `specialize` and `export` do, between reading options and showing results."""
 
 import datetime
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import hwnas
+from hwnas.arch import Arch
 from hwnas.cli.display import ProgressDisplay, say, say_of
-from hwnas.cli.steps import Job, evaluator_of, ready_supernet, ready_table
+from hwnas.cli.searching import Asked, Priced
+from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet
 from hwnas.cli.values import in_ms
 from hwnas.export.bundle import write_bundle
 from hwnas.export.proven import export_proven
-from hwnas.pricing import latency_model
-from hwnas.search.constraints import Constraint
-from hwnas.specialize import Specialiser
-from hwnas.training.datasets import open_dataset
+from hwnas.specialize import Specialiser, Target, check_alike
+from hwnas.training.noise import Noise
+from hwnas.training.weights import TrainedSupernet
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
 from profilers.formats import Form
+from profilers.measurement import CALM_TOLERANCE
 from profilers.profiler import open_profiler
 
 
-def search_all(job: Job, budgets_ms: Sequence[float], *, seed: int, auto: bool) -> list[dict[str, Any]]:
-    """The best candidate for each budget, as facts to show."""
-    with _specialiser(job, budgets_ms, seed=seed, auto=auto) as worker:
-        model = latency_model(worker.table, worker.space)
-        return [
-            {"device": job.device.name, "budget_ms": budget_ms, **worker.candidate(budget_ms, model).facts()}
-            for budget_ms in budgets_ms
-        ]
-
-
-def specialise_all(
-    job: Job, budgets_ms: Sequence[float], *, seed: int, auto: bool, command: str
-) -> list[dict[str, Any]]:
+def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command: str) -> list[dict[str, Any]]:
     """A bundle for each budget, as facts to show; a bundle is written as soon as its net has kept its budget."""
-    results = []
-    with _specialiser(job, budgets_ms, seed=seed, auto=auto) as worker:
+    results, job = [], next(iter(jobs.values()))
+    with _specialiser(jobs, asked, auto=auto) as worker:
         dataset = worker.dataset
-        for budget_ms in budgets_ms:
-            found = worker.specialise(budget_ms)
-            say(
-                f"budget {in_ms(budget_ms)}: measured {found.measurement} ({in_ms(found.raw_ms)} with disturbed "
-                f"visits); file and net differ by at most {found.max_difference:.1e}"
-            )
-            folder = job.workspace.bundle(job.device, worker.space.name, budget_ms)
+        for budget in asked.budgets:
+            paces = {name: target.table.calm_ms for name, target in worker.targets.items()}
+            found = worker.specialise(budget)
+            for name, kept in found.kept.items():
+                say(
+                    f"{name}, budget {in_ms(kept.budget_ms)}: measured {kept.measurement} ({in_ms(kept.raw_ms)} with "
+                    f"disturbed visits); file and net differ by at most {found.max_difference:.1e}"
+                )
+                _tell_of_pace(name, paces[name] / worker.targets[name].table.calm_ms)
+            folder = job.workspace.bundle([jobs[name].device for name in budget], worker.space.name, budget)
             facts = {
                 **found.facts(),
-                "fingerprint": asdict(worker.table.fingerprint),
-                "table_sha256": worker.table.content_hash,
+                **_origin(next(iter(worker.targets.values()))),
                 "supernet_sha256": worker.evaluator.trained.sha256,
                 "data": dataset.name,
-                "seed": seed,
+                "seed": asked.seed,
                 "command": command,
                 "hwnas": hwnas.__version__,
                 "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             }
+            for of_one in facts.get("devices", []):
+                of_one.update(_origin(worker.targets[of_one["device"]]))
             files = write_bundle(
                 folder, found.models, labels=dataset.classes, shape=dataset.shape, scaling=dataset.scaling, facts=facts
             )
@@ -65,14 +59,28 @@ def specialise_all(
     return results
 
 
+def _tell_of_pace(name: str, faster: float) -> None:
+    """Say so where a device was faster now than it ever was while it was profiled: its table is of another device."""
+    if faster > CALM_TOLERANCE:
+        say(
+            f"{name} ran up to {faster:.2f} times faster than while it was profiled, and may fit a better net: profile "
+            "again, which measures only what was too slow"
+        )
+
+
+def _origin(target: Target) -> dict[str, Any]:
+    """What the figures of one device are of."""
+    return {"fingerprint": asdict(target.table.fingerprint), "table_sha256": target.table.content_hash}
+
+
 def export_subnet(job: Job, arch: str, output: Path, form: Form) -> dict[str, Any]:
     """Write one subnet as a model file whose format is the output's suffix; returns facts to show."""
     trained = ready_supernet(job, auto=False)
-    evaluator = evaluator_of(job, trained)
     found = trained.net.space.parse(arch)
-    net = evaluator.subnet(found)
-    dataset = open_dataset(trained.data, trained.seed)
-    exported = export_proven(net, output.suffix.removeprefix("."), dataset, form)
+    if not (trained.data or job.data):
+        return _export_as_imported(trained, found, output, form)
+    evaluator = evaluator_of(job, trained)
+    exported = export_proven(evaluator.subnet(found), _format(output), trained.dataset(job.data), form)
     write_atomically(output, exported.model.content)
     return {
         "arch": str(found),
@@ -83,30 +91,53 @@ def export_subnet(job: Job, arch: str, output: Path, form: Form) -> dict[str, An
     }
 
 
+def _export_as_imported(trained: TrainedSupernet, arch: Arch, output: Path, form: Form) -> dict[str, Any]:
+    """Write a subnet without any images: norms keep the imported statistics, file and net are compared on noise."""
+    if form.precision != "fp32":
+        raise InvalidInputError(
+            f"{form.precision} scales are made from images, and {trained.path} was imported from "
+            f"{trained.origin.get('file')}, which does not say what it was trained on: give --data"
+        )
+    space, hw = trained.net.space, trained.net.space.resolution(arch)
+    noise = Noise((space.image_chs, hw, hw), tuple(map(str, range(space.classes))))
+    exported = export_proven(trained.net.extract(arch), _format(output), noise, form)
+    write_atomically(output, exported.model.content)
+    say("batch norm keeps the imported statistics; give --data, and this subnet's own are measured")
+    return {"arch": str(arch), "file": str(output), "max_difference": exported.max_difference}
+
+
+def _format(output: Path) -> str:
+    return output.suffix.removeprefix(".")
+
+
 @contextmanager
-def _specialiser(job: Job, budgets_ms: Sequence[float], *, seed: int, auto: bool) -> Iterator[Specialiser]:
-    """A Specialiser for the job, with what it needs made on the way; infeasible budgets are refused before training."""
-    table = ready_table(job, auto=auto)
-    model = latency_model(table, job.space)
-    for budget_ms in budgets_ms:
-        Constraint("latency", model, budget_ms, "ms").anchor()
-    largest_ms = float(model(job.space.row(job.space.largest)[None])[0])
-    if min(budgets_ms) > largest_ms:
-        say(f"even the largest net takes only {in_ms(largest_ms)}: the most accurate of all is looked for")
+def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterator[Specialiser]:
+    """A Specialiser for the jobs, with what it needs made on the way; budgets out of reach are refused first."""
+    job = next(iter(jobs.values()))
+    for other in jobs.values():
+        if other.published:
+            raise InvalidInputError(
+                f"{other.device.name} is known from a published table only, and nothing can be measured on it: search "
+                "for it, or add the device itself under another name with hwnas devices add"
+            )
+    check_alike({name: other.device for name, other in jobs.items()})
+    check_data(job)
+    priced = Priced.of(jobs, job.space, asked, auto=auto)
     trained = ready_supernet(job, auto=auto)
     if trained.net.space.vocabulary != job.space.vocabulary:
         raise InvalidInputError(f"{trained.path} was trained for other sizes or classes than {job.space.name} has")
-    with (
-        open_profiler(job.device, say_of(job.device.name)) as profiler,
-        ProgressDisplay() as display,
-    ):
-        table.check_origin(profiler.fingerprint())
+    with ExitStack() as stack:
+        targets = {}
+        for name, other in jobs.items():
+            profiler = stack.enter_context(open_profiler(other.device, say_of(name)))
+            priced.tables[name].check_origin(profiler.fingerprint())
+            targets[name] = Target(priced.tables[name], profiler)
         yield Specialiser(
             space=trained.net.space,
-            table=table,
-            profiler=profiler,
+            targets=targets,
             evaluator=evaluator_of(job, trained),
-            dataset=open_dataset(trained.data, trained.seed),
-            seed=seed,
-            report=display,
+            dataset=trained.dataset(job.data),
+            limits=asked.limits,
+            seed=asked.seed,
+            report=stack.enter_context(ProgressDisplay()),
         )

@@ -11,6 +11,7 @@ from hwnas.progress import Report
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
+from lut.storage import write_atomically
 from lut.table import LatencyTable
 from profilers.configuration import find_device
 from profilers.device import Device, fingerprint
@@ -19,9 +20,14 @@ from profilers.measurement import PLANS, Plan
 from profilers.profiler import open_profiler
 
 if TYPE_CHECKING:
+    from hwnas.training.datasets import Dataset
+    from hwnas.training.distributed import Processes
     from hwnas.training.evaluate import SubnetEvaluator
-    from hwnas.training.loop import TrainPlan
+    from hwnas.training.plan import TrainPlan
     from hwnas.training.weights import TrainedSupernet
+
+
+DEFAULT_DATA = "digit-pairs"
 
 
 @dataclass(frozen=True)
@@ -46,14 +52,26 @@ class Job:
         cooldown_s: float | None = None,
     ) -> "Job":
         """The job a command's options describe; raises UnknownNameError for names that are not known."""
-        found = find_device(device, workspace, runtime, precision)
-        found = found if cooldown_s is None else replace(found, cooldown_s=cooldown_s)
-        return cls(Workspace(workspace), found, open_space(space, resolutions=resolutions), data)
+        job = cls(Workspace(workspace), Device(name="any"), open_space(space, resolutions=resolutions), data)
+        job = job.on(device, runtime, precision)
+        return job if cooldown_s is None else replace(job, device=replace(job.device, cooldown_s=cooldown_s))
+
+    def on(self, device: str, runtime: str | None, precision: str | None) -> "Job":
+        """The same job on another device; raises UnknownNameError for names that are not known."""
+        place = self.workspace
+        published = place.imported(device).exists()
+        found = Device(name=device) if published else find_device(device, place.root, runtime, precision)
+        return replace(self, device=found)
+
+    @property
+    def published(self) -> bool:
+        """Whether the device is known from a published table only: there is nothing to measure on."""
+        return self.workspace.imported(self.device.name).exists()
 
     @property
     def table_path(self) -> Path:
         """Where the device's table is."""
-        return self.workspace.table(self.device)
+        return self.workspace.imported(self.device.name) if self.published else self.workspace.table(self.device)
 
     def table(self) -> LatencyTable:
         """The device's table; raises InvalidInputError if there is none, or if it was measured on another machine.
@@ -61,7 +79,7 @@ class Job:
         A device at the far end of a connection is not asked what it is: pricing needs no device.
         """
         table = LatencyTable.read(self.table_path)
-        if self.device.connect == "local":
+        if self.device.connect == "local" and not self.published:
             table.check_origin(fingerprint(self.device))
         return table
 
@@ -73,15 +91,23 @@ def run_profile(job: Job, plan: Plan, report: Report) -> ProfileSummary:
         return profile(job.space, profiler, table, plan, report)
 
 
-def ready_table(job: Job, *, auto: bool) -> LatencyTable:
+def check_data(job: Job) -> None:
+    """Raise InvalidInputError if data that the user named cannot be opened: before a device is measured for minutes."""
+    from hwnas.training.datasets import open_dataset
+
+    if job.data not in ("", DEFAULT_DATA):
+        open_dataset(job.data, 0, job.space.resolutions[-1])
+
+
+def ready_table(job: Job, *, auto: bool, guess: str | None = None) -> LatencyTable:
     """The job's table with everything a latency model needs, profiled first where it is missing and `auto`."""
     if job.table_path.exists():
         table = job.table()  # a damaged or foreign one is not mended by measuring
         try:
-            latency_model(table, job.space)
+            latency_model(table, job.space, guess)
             return table
         except InvalidInputError:
-            if not auto:
+            if not auto or job.published:
                 raise
     elif not auto:
         command = profile_command(job.device.name, job.device.runtime, job.device.precision, job.space)
@@ -96,48 +122,110 @@ def ready_table(job: Job, *, auto: bool) -> LatencyTable:
     return job.table()
 
 
-def run_training(job: Job, plan: "TrainPlan", *, restart: bool) -> "TrainedSupernet":
-    """Train the job's supernet, or go on training it, showing progress; what is trained already is not touched."""
+def train_supernet(
+    job: Job,
+    plan: "TrainPlan",
+    processes: "Processes",
+    *,
+    restart: bool,
+    every_s: float = 20.0,
+    tensorboard: bool = False,
+    workers: int = 0,
+) -> Path:
+    """Train the job's supernet, or go on training it, showing progress; what is trained already is not touched.
+
+    The first process alone writes it, to the path returned.
+    """
     from hwnas.nets.supernet import Supernet
-    from hwnas.training.datasets import open_dataset
     from hwnas.training.loop import train
+    from hwnas.training.metrics import Journal
+    from hwnas.training.probe import Probe
     from hwnas.training.weights import save_supernet
 
-    dataset = open_dataset(job.data, plan.seed)
+    data = job.data or DEFAULT_DATA
+    dataset = _training_data(data, plan, job.space.resolutions[-1])
     space = fitting_space(job, dataset.shape, len(dataset.classes))
-    path = job.workspace.supernet(space.name, job.data)
-    checkpoint = job.workspace.checkpoint(space.name, job.data)
-    if restart:
+    path, checkpoint = job.workspace.supernet(space.name, data), job.workspace.checkpoint(space.name, data)
+    if restart and processes.first:
         path.unlink(missing_ok=True)
         checkpoint.unlink(missing_ok=True)
-    if path.exists():
-        trained = _load(job, path)
-        if trained.plan != asdict(plan):
+    if processes.agreed(path.exists()):
+        if processes.first and not plan.made(_load(job, path).plan):
             raise InvalidInputError(f"{path} was trained with other settings: give --restart to train it anew")
-        return trained
+        return path
     net = Supernet(space, plan.seed)
+    if not processes.first:
+        train(net, dataset, plan, checkpoint, processes=processes, workers=workers)
+        return path
+    folder = checkpoint.parent / "tensorboard" if tensorboard else None
     with ProgressDisplay() as display:
-        train(net, dataset, plan, checkpoint, report=display)
-    save_supernet(net, path, data=job.data, plan=asdict(plan))
+        steps = train(
+            net,
+            dataset,
+            plan,
+            checkpoint,
+            every_s=every_s,
+            report=display,
+            journal=Journal(checkpoint.with_name("metrics.csv"), folder),
+            probe=Probe(space, dataset, processes.device),
+            processes=processes,
+            workers=workers,
+        )
+    save_supernet(net, path, data=data, plan=asdict(replace(plan, steps=steps)))
     checkpoint.unlink(missing_ok=True)
-    return _load(job, path)
+    return path
+
+
+def _training_data(name: str, plan: "TrainPlan", hw: int) -> "Dataset":
+    from hwnas.training.datasets import open_dataset
+    from hwnas.training.pictures import Pictures
+
+    dataset = open_dataset(name, plan.seed, hw)
+    if not plan.randaugment:
+        return dataset
+    if not isinstance(dataset, Pictures):
+        raise InvalidInputError(f"{name} draws its images as they are to be: leave out --randaugment")
+    return dataset.randaugmented()
 
 
 def ready_supernet(job: Job, *, auto: bool) -> "TrainedSupernet":
-    """The job's trained supernet, trained first where it is missing and `auto`."""
-    from hwnas.training.loop import TrainPlan
+    """The job's supernet: trained on its data, or else imported, or the one that comes with hwnas.
 
-    path = job.workspace.supernet(job.space.name, job.data)
+    Where there is none of these, one is trained first if `auto`.
+    """
+    from hwnas.training.distributed import joined
+    from hwnas.training.plan import TrainPlan
+    from hwnas.training.weights import IMPORTED, shipped_supernet
+
+    data = job.data or DEFAULT_DATA
+    path = job.workspace.supernet(job.space.name, data)
+    imported = job.workspace.supernet(job.space.name, IMPORTED)
+    if not path.exists() and imported.exists():
+        return _load(job, imported)
+    if not path.exists() and (shipped := shipped_supernet(job.space, data)):
+        say(f"taking the supernet of {job.space.name} that comes with hwnas; your own is made by: hwnas train")
+        return _with_evaluations(job, _load(job, shipped))
     if not path.exists():
         if not auto:
             raise InvalidInputError(
-                f"there is no supernet of {job.space.name} yet; train with: hwnas train --data {job.data} "
+                f"there is no supernet of {job.space.name} yet; train with: hwnas train --data {data} "
                 f"--space {job.space.name}"
             )
         plan = TrainPlan()
         say(f"there is no supernet of {job.space.name} yet: training {plan.steps} steps, some minutes on two cores")
-        return run_training(job, plan, restart=False)
+        with joined(0, 1, 0) as alone:
+            return _load(job, train_supernet(job, plan, alone, restart=False))
     return _load(job, path)
+
+
+def _with_evaluations(job: Job, shipped: "TrainedSupernet") -> "TrainedSupernet":
+    """A supernet that comes with hwnas; what was judged of it is copied to the workspace, to be added to."""
+    from hwnas.training.weights import shipped_evaluations
+
+    log = job.workspace.evaluations(shipped.path, shipped.sha256)
+    if not log.exists():
+        write_atomically(log, shipped_evaluations(shipped.path).read_bytes())
+    return shipped
 
 
 def _load(job: Job, path: Path) -> "TrainedSupernet":
@@ -146,18 +234,18 @@ def _load(job: Job, path: Path) -> "TrainedSupernet":
     trained = load_supernet(path)
     if trained.net.space.name != job.space.name:
         raise InvalidInputError(f"{path} holds a supernet of {trained.net.space.name}, not of {job.space.name}")
-    if trained.data != job.data:
-        raise InvalidInputError(f"{path} was trained on {trained.data}, not on {job.data}")
+    wanted = job.data or DEFAULT_DATA
+    if trained.data not in ("", wanted):
+        raise InvalidInputError(f"{path} was trained on {trained.data}, not on {wanted}")
     return trained
 
 
 def evaluator_of(job: Job, trained: "TrainedSupernet") -> "SubnetEvaluator":
     """What judges the subnets of a trained supernet, with all it has judged before."""
-    from hwnas.training.datasets import open_dataset
     from hwnas.training.evaluate import SubnetEvaluator
 
     log = job.workspace.evaluations(trained.path, trained.sha256)
-    return SubnetEvaluator(trained, open_dataset(trained.data, trained.seed), log)
+    return SubnetEvaluator(trained, trained.dataset(job.data), log)
 
 
 def fitting_space(job: Job, shape: tuple[int, int, int], classes: int) -> SearchSpace:

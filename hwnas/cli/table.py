@@ -1,16 +1,24 @@
-"""`hwnas table`: look into latency tables, check them, compare them."""
+"""`hwnas table`: look into latency tables, check them, compare them, take them from others and give them to others."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.cli.options import DeviceName, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
+from hwnas.cli.options import DeviceName, Guess, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
 
 if TYPE_CHECKING:
+    from hwnas.arch import Arch, Population
+    from hwnas.space import SearchSpace
+    from lut.latency_model import LatencyModel
     from lut.table import LatencyTable
+    from profilers.device import Fingerprint
+    from profilers.measurement import Measurement
 
 app = typer.Typer(help="Look into latency tables, check them, compare them.", no_args_is_help=True)
+
+ONE_DEVIATION_PCT = 68.27  # of a normal distribution lies within one standard deviation
+NOT_KNOWN = "not known"  # where one figure was published and nothing else
 
 TableFile = Annotated[Path, typer.Argument(help="A table file, as `hwnas profile` names it.")]
 
@@ -33,12 +41,18 @@ def show(
     heat = heat_map(table)
     if as_json:
         show_json([
-            {"name": name, "latency_ms": m.latency_ms, "interval_ms": m.interval_ms, "calm_visits": len(m.samples_ms)}
+            {
+                "name": name, "latency_ms": m.latency_ms, "interval_ms": m.interval_ms if _repeated(m) else None,
+                "calm_visits": 0 if table.published(name) else m.calm_visits,
+            }
             for name, m in entries
         ])  # fmt: skip
     else:
         show_table("Latency table", ["entry", "latency", "95 % interval", "calm visits"], [
-            [name, f"{m.latency_ms:.4g} ms", f"±{m.half_width_pct:.1f} %", str(len(m.samples_ms))]
+            [
+                name, f"{m.latency_ms:.4g} ms", f"±{m.half_width_pct:.1f} %" if _repeated(m) else NOT_KNOWN,
+                f"{entry.runs} published runs" if (entry := table.published(name)) else str(m.calm_visits),
+            ]
             for name, m in entries
         ])  # fmt: skip
         show_heat_map("What blocks cost, in ms; the redder, the more for each MAC", heat)
@@ -49,22 +63,24 @@ def show(
             )
         if table.states:
             print("the device when it was last measured:", ", ".join(f"{k} {v}" for k, v in table.states[-1].items()))
-        print(table.path)
+        if table.sources:
+            print("published in:", ", ".join(table.sources))
+        print(f"{table.path}, SHA-256 {table.content_hash}")
     if png:
         draw_heat_maps({table.path.stem: heat}, png)
 
 
 @app.command()
 def price(
-    archs: Annotated[list[str], typer.Argument(help="Architectures, as search prints them.")],
+    archs: Annotated[
+        list[str], typer.Argument(help="Architectures, as search prints them, or net.config files of once-for-all.")
+    ],
     device: DeviceName = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
     runtime: Runtime = None,
     precision: Precision = None,
-    interpolate: Annotated[
-        bool, typer.Option("--interpolate", help="Also at image sizes between measured ones, and say so.")
-    ] = False,
+    guess: Guess = None,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
@@ -75,50 +91,76 @@ def price(
     from hwnas.spaces import open_space
 
     wanted = open_space(space, resolutions=resolutions(resolution))
-    model = latency_model(_table(workspace, device, runtime, precision), wanted, interpolate=interpolate)
+    model = latency_model(_table(workspace, device, runtime, precision), wanted, guess)
     rows = []
-    for arch in map(wanted.parse, archs):
+    for arch in (_arch(text, wanted) for text in archs):
         blocks = list(wanted.layers(arch).values())
-        guessed = sum(block in model.interpolated for block in blocks)
-        rows.append((str(arch), float(model(wanted.row(arch)[None])[0]), len(blocks), guessed))
-    error_pct = model.calibration.spread_pct
+        guessed = sum(block in model.guessed for block in blocks)
+        row = wanted.row(arch)[None]
+        rows.append((str(arch), float(model.latency_ms(row)[0]), _error_pct(model, row), len(blocks), guessed))
     if as_json:
         show_json([
-            {"arch": arch, "predicted_ms": ms, "error_pct": error_pct, "blocks": count, "interpolated_blocks": guessed}
-            for arch, ms, count, guessed in rows
+            {"arch": arch, "predicted_ms": ms, "error_pct": error, "blocks": count, "guessed_blocks": guessed}
+            for arch, ms, error, count, guessed in rows
         ])  # fmt: skip
     else:
-        shown = [[arch, in_ms(ms), f"{error_pct:.1f} %", f"{guessed} of {count}"] for arch, ms, count, guessed in rows]
-        show_table("Predicted latency", ["architecture", "predicted", "typical error", "interpolated blocks"], shown)
+        shown = [
+            [arch, in_ms(ms), NOT_KNOWN if error is None else f"{error:.1f} %", f"{guessed} of {count}"]
+            for arch, ms, error, count, guessed in rows
+        ]
+        show_table("Predicted latency", ["architecture", "predicted", "typical error", "guessed blocks"], shown)
 
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="Published table files, one a resolution.")],
+    files: Annotated[list[Path], typer.Argument(help="Published table files, e.g. one a resolution.")],
     device: Annotated[str, typer.Option("--device", help="The name that the device is to have here.")],
-    format: Annotated[str, typer.Option("--format", help="What the files are: ofa.")] = "ofa",
+    format: Annotated[str, typer.Option("--format", help="What the files are: ofa or proxyless.")] = "ofa",
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Read a table that others have published."""
+    """Read tables that others have published into one; files that are in it already change nothing."""
     from hwnas.cli.display import show_json
     from hwnas.workspace import Workspace
     from lut.importers import read_published
-    from lut.table import LatencyTable, published_fingerprint
+    from lut.published import published_fingerprint
+    from lut.table import LatencyTable
     from profilers.device import Device
-    from profilers.errors import InvalidInputError
 
     path = Workspace(workspace).imported(Device(name=device).name)
-    if path.exists():
-        raise InvalidInputError(f"{path} is there already: choose another --device, or move it away")
-    found = [(entry, file) for file in files for entry in read_published(format, [file])]
-    table = LatencyTable.open(path, device, published_fingerprint(device))
-    for entry, file in found:
-        table.add_published(entry, file.name)
+    entries = [(file.name, entry) for file in files for entry in read_published(format, [file])]
+    with LatencyTable.open(path, device, published_fingerprint(device)).writing() as table:
+        table.add_published(entries)
+    count = len(list(table.blocks()))
     if as_json:
-        show_json({"table": str(path), "blocks": len(dict(table.measured()))})
+        show_json({"table": str(path), "blocks": count, "sources": table.sources})
     else:
-        print(f"{path}: {len(dict(table.measured()))} blocks")
+        print(f"{path}: {count} blocks from {', '.join(table.sources)}")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="The YAML file to write; one that is there is replaced.")],
+    device: DeviceName = "host",
+    space: SpaceName = "ofa-mbv3",
+    resolution: Resolution = "",
+    runtime: Runtime = None,
+    precision: Precision = None,
+    workspace: WorkspaceFolder = Path("hwnas-work"),
+) -> None:
+    """Write a device's table, as far as a space needs it, as a lookup table of once-for-all's, for other tools."""
+    from hwnas.cli.values import resolutions
+    from hwnas.spaces import open_space
+    from lut.exporters import ofa_yaml
+    from lut.storage import write_atomically
+    from profilers.errors import InvalidInputError
+
+    wanted = open_space(space, resolutions=resolutions(resolution))
+    if len(wanted.resolutions) > 1:
+        raise InvalidInputError(f"such a file is of one resolution, not of {resolution}: export them one by one")
+    content = ofa_yaml(_table(workspace, device, runtime, precision), wanted.vocabulary)
+    write_atomically(file, content.encode())
+    print(f"{file}: {len(wanted.vocabulary)} blocks")
 
 
 @app.command()
@@ -128,31 +170,34 @@ def check(
     resolution: Resolution = "",
     runtime: Runtime = None,
     precision: Precision = None,
+    max_age: Annotated[
+        float | None, typer.Option("--max-age", min=0, help="Entries older than so many days are stale.")
+    ] = None,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Say whether a table prices a space: what lacks, what is imprecise, how far off left-out nets were."""
+    """Say whether a table prices a space, and what speaks against its entries."""
+    from hwnas.cli.checking import Findings
     from hwnas.cli.display import show_json
     from hwnas.cli.values import resolutions
     from hwnas.pricing import latency_model
     from hwnas.spaces import open_space
-    from profilers.measurement import PLANS
 
     table = _table(workspace, device, runtime, precision)
     wanted = open_space(space, resolutions=resolutions(resolution))
-    missing = [block.key for block in table.missing(wanted.vocabulary)]
-    present = [block.key for block in wanted.vocabulary if block.key not in missing]
-    facts = {"missing": missing, "unconverged": table.pending(present, PLANS["default"])}
-    if not as_json:
-        print(f"{table.path}: {len(present)} of {len(wanted.vocabulary)} blocks of {wanted.name} are measured")
-        for what, keys in facts.items():
-            print(f"{what}: {len(keys)}")
-            print("".join(f"  {key}\n" for key in keys), end="")
+    found = Findings.of(table, wanted.vocabulary, max_age, _here(workspace, device, runtime, precision))
+    if as_json:
+        show_json(found.as_json)
     else:
-        show_json(facts)
+        count = len(wanted.vocabulary)
+        measured = count - len(found.missing) - len(found.transferred)
+        print(f"{table.path}: {measured} of {count} blocks of {wanted.name} are measured")
+        print("\n".join(found.lines))
     errors = latency_model(table, wanted).calibration  # which refuses a table that lacks blocks
     if not as_json:
-        print(f"left-out nets: mean error {errors.mean_error_pct:.1f} %, largest {errors.max_error_pct:.1f} %")
+        known = f"mean error {errors.mean_error_pct:.1f} %, largest {errors.max_error_pct:.1f} %"
+        print(f"left-out nets: {known if errors.known else f'error {NOT_KNOWN}'}")
+    found.refuse()
 
 
 @app.command()
@@ -164,7 +209,8 @@ def diff(
 ) -> None:
     """Show where two tables disagree most: blocks that are dear on one device and cheap on the other."""
     from hwnas.cli.display import show_json, show_table
-    from lut.table import LatencyTable, relative_costs
+    from lut.comparison import relative_costs
+    from lut.table import LatencyTable
 
     rows = relative_costs(LatencyTable.read(first), LatencyTable.read(second))[:most]
     if as_json:
@@ -174,6 +220,18 @@ def diff(
     show_table(
         "second against first, relative to the typical block", ["entry", first.stem, second.stem, "ratio"], shown
     )
+
+
+def _error_pct(model: "LatencyModel", row: "Population") -> float | None:
+    """One standard deviation of a prediction, what was guessed included; None where nobody knows."""
+    from profilers.errors import InvalidInputError
+
+    if not model.guessed or not model.calibration.known:
+        return model.calibration.spread_pct if model.calibration.known else None
+    try:
+        return float(100 * (model.upper(ONE_DEVIATION_PCT)(row)[0] / model.latency_ms(row)[0] - 1))
+    except InvalidInputError:
+        return None
 
 
 def _table(workspace: Path, device: str, runtime: str | None, precision: str | None) -> "LatencyTable":
@@ -190,3 +248,26 @@ def _table(workspace: Path, device: str, runtime: str | None, precision: str | N
     if not path.exists():
         raise InvalidInputError(f"{path} is not there: {device} was not profiled yet, see hwnas profile --help")
     return LatencyTable.read(path)
+
+
+def _here(workspace: Path, device: str, runtime: str | None, precision: str | None) -> "Fingerprint | None":
+    """What a local device is now; None for one at the far end of a connection, or known from a published table."""
+    from hwnas.workspace import Workspace
+    from profilers.configuration import find_device
+    from profilers.device import fingerprint
+
+    if Workspace(workspace).imported(device).exists():
+        return None
+    found = find_device(device, workspace, runtime, precision)
+    return fingerprint(found) if found.connect == "local" else None
+
+
+def _arch(text: str, space: "SearchSpace") -> "Arch":
+    """The architecture that is spelled, or described by a file."""
+    from hwnas.published import read_net
+
+    return read_net(Path(text), space) if text.endswith(".json") else space.parse(text)
+
+
+def _repeated(found: "Measurement") -> bool:
+    return len(found.samples_ms) > 1  # of a single figure nobody knows how far off it may be

@@ -1,4 +1,4 @@
-"""Values as users type them: latencies with a unit, lists of sizes."""
+"""Values as users type them: latencies with a unit, budgets on several devices, counts, bytes, lists of sizes."""
 
 import math
 import re
@@ -6,7 +6,10 @@ import re
 from profilers.errors import InvalidInputError
 
 _MS_PER_UNIT = {"us": 1e-3, "ms": 1.0, "s": 1e3}
-_LATENCY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(us|ms|s)")
+_NUMBER = r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
+_LATENCY = re.compile(rf"{_NUMBER}(us|ms|s)")
+_COUNT = re.compile(rf"{_NUMBER}([kKMG]?)")
+_SIZE = re.compile(rf"{_NUMBER}([kKMG]B|[KMG]iB|B)")
 
 
 def latency_ms(text: str) -> float:
@@ -29,9 +32,40 @@ def _time_ms(text: str) -> float:
     return float(match[1]) * _MS_PER_UNIT[match[2]] if match else math.nan
 
 
-def latencies_ms(text: str) -> list[float]:
-    """Latencies separated by commas; raises InvalidInputError."""
-    return [latency_ms(part) for part in text.split(",")]
+def budgets(text: str, device: str) -> list[dict[str, float]]:
+    """Latencies in ms to be kept, by device: `2ms,3ms` is two budgets, `host=3ms,board=40ms` is one on two devices.
+
+    A budget that names no device is for `device`. Raises InvalidInputError for what is neither form.
+    """
+    parts = [part.rpartition("=") for part in text.split(",")]
+    if not any(equals for _, equals, _ in parts):
+        return [{device: latency_ms(latency)} for _, _, latency in parts]
+    joint = {name: latency_ms(latency) for name, _, latency in parts}
+    if "" in joint or len(joint) < len(parts):
+        raise InvalidInputError(
+            f"{text!r} is no budget: give several for one device, like 2ms,3ms, or one for each of several, like "
+            "host=3ms,board=40ms"
+        )
+    return [joint]
+
+
+def count(text: str) -> float:
+    """A number of MACs or parameters like 300M, 1.2G or 50000; raises InvalidInputError for anything else."""
+    return _scaled(text, _COUNT, {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}, "count", "300M, 1.2G or 50000")
+
+
+def size_bytes(text: str) -> float:
+    """A size like 4MB, 512KiB or 5000B in bytes; raises InvalidInputError for anything else."""
+    powers = {"B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    return _scaled(text, _SIZE, powers, "size", "4MB, 512KiB or 5000B")
+
+
+def _scaled(text: str, pattern: re.Pattern[str], units: dict[str, float], what: str, examples: str) -> float:
+    match = pattern.fullmatch(text.strip())
+    found = float(match[1]) * units[match[2]] if match else math.nan
+    if not 0 < found < math.inf:
+        raise InvalidInputError(f"{text!r} is no {what}: give a number above 0, like {examples}")
+    return found
 
 
 def resolutions(text: str) -> tuple[int, ...]:

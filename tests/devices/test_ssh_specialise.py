@@ -7,6 +7,7 @@ import pytest
 
 from hwnas import specialize
 from hwnas.cli import main
+from hwnas.search import subnets
 from hwnas.training import evaluate
 from profilers.measurement import PLANS, Plan
 
@@ -22,8 +23,8 @@ def little_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CALIBRATION_BATCHES", "VALIDATION_BATCHES", "TEST_BATCHES"):
         monkeypatch.setattr(evaluate, name, 1)
     monkeypatch.setattr(evaluate, "BATCH", 16)
-    monkeypatch.setattr(specialize, "EVALUATED_SUBNETS", 24)
-    monkeypatch.setattr(specialize, "FINALISTS", 2)
+    monkeypatch.setattr(subnets, "EVALUATED_SUBNETS", 24)
+    monkeypatch.setattr(subnets, "FINALISTS", 2)
     monkeypatch.setattr(specialize, "FINAL_PLAN", Plan(target_pct=5.0, max_rounds=60, time_limit_s=5.0))
     monkeypatch.setitem(PLANS, "default", Plan(target_pct=10.0, max_rounds=20, time_limit_s=5.0))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from hwnas.cli import main
-from hwnas.pricing import LatencyModel, latency_model
+from hwnas.pricing import latency_model
 from hwnas.spaces import open_space
+from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 
 from ..kit import Outcome
@@ -32,15 +33,15 @@ def hwnas(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture(scope="session")
 def few_images() -> Iterator[None]:
     """Subnets judged and measured as always, on less."""
-    from hwnas import specialize
+    from hwnas.search import subnets
     from hwnas.training import evaluate
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CALIBRATION_BATCHES", "VALIDATION_BATCHES", "TEST_BATCHES"):
             patch.setattr(evaluate, name, 1)
         patch.setattr(evaluate, "BATCH", 16)
-        patch.setattr(specialize, "EVALUATED_SUBNETS", 24)
-        patch.setattr(specialize, "FINALISTS", 2)
+        patch.setattr(subnets, "EVALUATED_SUBNETS", 24)
+        patch.setattr(subnets, "FINALISTS", 2)
         yield
 
 
@@ -61,6 +62,12 @@ def no_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profilers.shells.adb.discover", list)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("HWNAS_WORKSPACE", raising=False)
+
+
+@pytest.fixture
+def nothing_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is for spaces of which no supernet comes with hwnas."""
+    monkeypatch.setattr("hwnas.training.weights.shipped_supernet", lambda *_: None)
 
 
 @pytest.fixture

@@ -127,7 +127,7 @@ def test_a_device_that_works_is_said_to_repeat_itself(hwnas, tmp_path) -> None:
 
 
 def test_a_device_that_does_not_repeat_itself_is_not_trusted(hwnas, tmp_path, monkeypatch) -> None:
-    price, costs = fake.price_ms, iter([1.0] * LOADS + [1.2] * LOADS + [1.0] * LOADS)  # sentinel, first, second
+    price, costs = fake.price_ms, iter([1.0] * LOADS + [1.2, 1.0] * LOADS)  # sentinel; first and second in turn
     monkeypatch.setattr(fake, "price_ms", lambda content: price(content) * next(costs))
     write(tmp_path, TWO)
     done = hwnas("devices", "check", "a", "--workspace", tmp_path)

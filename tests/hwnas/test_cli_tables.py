@@ -1,5 +1,6 @@
 """What tables say on the command line: prices, heat maps, how good they are; and that precisions are kept apart."""
 
+import json
 import re
 import shutil
 
@@ -18,7 +19,7 @@ from profilers.formats import PRECISIONS, write
 
 FAKE = ("--runtime", "fake")
 DIGITS = open_space("digits")
-PRICE = {"arch", "predicted_ms", "error_pct", "blocks", "interpolated_blocks"}
+PRICE = {"arch", "predicted_ms", "error_pct", "blocks", "guessed_blocks"}
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -36,14 +37,14 @@ def test_architectures_are_priced_from_the_table_alone(hwnas, workspace, table, 
     assert done.code == 0 and table.read_bytes() == before
     for found, row in zip(done.json, rows, strict=True):
         assert set(found) == PRICE and found["arch"] == str(DIGITS.arch(row))
-        assert found["predicted_ms"] == pytest.approx(model(row[None])[0])
+        assert found["predicted_ms"] == pytest.approx(model.latency_ms(row[None])[0])
         assert found["error_pct"] == pytest.approx(model.calibration.spread_pct)
-        assert (found["blocks"], found["interpolated_blocks"]) == (len(DIGITS.layers(DIGITS.arch(row))), 0)
+        assert (found["blocks"], found["guessed_blocks"]) == (len(DIGITS.layers(DIGITS.arch(row))), 0)
 
 
 def test_a_price_is_shown_with_its_unit_and_typical_error(hwnas, workspace, model):
     shown = hwnas("table", "price", DIGITS.smallest, *FAKE, "--workspace", workspace).out
-    ms = float(model(DIGITS.row(DIGITS.smallest)[None])[0])
+    ms = float(model.latency_ms(DIGITS.row(DIGITS.smallest)[None])[0])
     assert f"{ms:.4g} ms" in shown and f"{model.calibration.spread_pct:.1f} %" in shown
     assert f"0 of {len(DIGITS.layers(DIGITS.smallest))}" in shown
 
@@ -63,16 +64,16 @@ def test_an_image_size_between_profiled_ones_is_priced_where_that_is_asked_for(h
     refused = hwnas(*ask)
     lacking = [block for block in space.vocabulary if block not in measured.vocabulary]
     assert refused.code == 3 and f"lacks {len(lacking)} of the {len(space.vocabulary)} blocks" in refused.refusal
-    done = hwnas(*ask, "--interpolate")
+    done = hwnas(*ask, "--guess", "sizes")
     assert done.code == 0
     for found, arch in zip(done.json, archs, strict=True):
         blocks = space.layers(arch).values()
-        assert found["interpolated_blocks"] == sum(block in lacking for block in blocks) < found["blocks"]
+        assert found["guessed_blocks"] == sum(block in lacking for block in blocks) < found["blocks"]
         assert found["predicted_ms"] == pytest.approx(fake_ms(space, arch), rel=0.05)
-    shown = hwnas(*ask[:-1], "--interpolate").out
-    assert all(f"{found['interpolated_blocks']} of {found['blocks']}" in shown for found in done.json)
+    shown = hwnas(*ask[:-1], "--guess", "sizes").out
+    assert all(f"{found['guessed_blocks']} of {found['blocks']}" in shown for found in done.json)
     beyond = hwnas("table", "price", open_space("digits", resolutions=(56,)).smallest, "--resolution", 56,
-                   "--interpolate", *where)  # fmt: skip
+                   "--guess", "sizes", *where)  # fmt: skip
     assert beyond.code == 3 and beyond.refusal.endswith(f"--space {space.name} --resolution 56")
 
 
@@ -125,3 +126,74 @@ def test_precisions_are_kept_in_tables_of_their_own(hwnas, workspace, table, run
     done = hwnas("table", "show", "--runtime", runtime, "--precision", "int8", "--workspace", workspace)
     assert done.code == 3 and f"{place['int8']} is not there" in done.refusal
     assert hwnas("table", "show", "--runtime", runtime, "--workspace", workspace, "--json").code == 0
+
+
+def check(hwnas, workspace, *more):
+    return hwnas("table", "check", *FAKE, "--workspace", workspace, *more)
+
+
+def rewritten(table, change):
+    """The table's lines as `change` returns them."""
+    lines = [change(number, json.loads(line)) for number, line in enumerate(table.read_text().splitlines())]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_entries_older_than_is_allowed_are_named_and_not_trusted(hwnas, workspace, table):
+    def last_year(_, line):
+        if "state" in line:
+            line["state"]["time"] = "2025-01-01T00:00:00+00:00"
+        return line
+
+    assert check(hwnas, workspace, "--max-age", 1).code == 0
+    rewritten(table, last_year)
+    assert check(hwnas, workspace).code == 0
+    done = check(hwnas, workspace, "--max-age", 30, "--json")
+    assert done.code == 5 and len(done.json["stale"]) == len(DIGITS.vocabulary) and done.json["age_days"] > 300
+    assert "60 entries are stale" in done.err
+
+
+@pytest.mark.parametrize(("key", "value"), [("machine", "another"), ("runtime_version", "0.1")])
+def test_a_table_of_what_the_device_was_once_is_not_trusted(hwnas, workspace, table, key, value):
+    def elsewhere(_, line):
+        if "fingerprint" in line:
+            line["fingerprint"][key] = value
+        return line
+
+    rewritten(table, elsewhere)
+    done = check(hwnas, workspace, "--json")
+    assert done.code == 5 and "measured elsewhere" in done.err
+    (difference,) = done.json["elsewhere"]
+    assert difference.startswith(f"{key} {value!r} against ")
+
+
+def test_an_entry_that_was_not_the_same_twice_is_named_and_not_trusted(hwnas, workspace, table):
+    moved = DIGITS.vocabulary[5].key
+    rounds = [line for line in map(json.loads, table.read_text().splitlines()) if moved in line.get("round", {})]
+    with table.open("a") as file:
+        file.write(json.dumps({"state": {"time": "2026-01-01T00:00:00+00:00"}}) + "\n")
+        for line in rounds:
+            ms, *rest = line["round"][moved]
+            file.write(json.dumps({"round": {moved: [1.5 * ms, *rest]}}) + "\n")
+    done = check(hwnas, workspace, "--json")
+    (found,) = done.json["unsteady"]
+    assert done.code == 5 and found["names"] == [moved]
+    assert moved in check(hwnas, workspace).out
+
+
+def test_a_block_dearer_than_a_larger_one_is_named_and_trusted(hwnas, workspace, table):
+    """A runtime may be like that; whoever reads it can take the larger block."""
+    small = DIGITS.layers(DIGITS.smallest)["s1b1"]
+
+    def dear(_, line):
+        if small.key in line.get("round", {}):
+            line["round"][small.key][0] *= 10
+        return line
+
+    rewritten(table, dear)
+    done = check(hwnas, workspace, "--json")
+    assert done.code == 0 and {found["names"][0] for found in done.json["inverted"]} == {small.key}
+    assert f"{small.key} > " in check(hwnas, workspace).out
+
+
+def test_a_table_is_shown_with_the_hash_that_promises_name(hwnas, workspace, table):
+    assert LatencyTable.read(table).content_hash in hwnas("table", "show", *FAKE, "--workspace", workspace).out

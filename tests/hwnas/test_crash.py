@@ -1,5 +1,6 @@
 """Killed at any moment, the same command goes on: what was on the disk stays there, and the end is the same."""
 
+import csv
 import json
 import os
 import signal
@@ -16,11 +17,12 @@ from lut.table import LatencyTable
 
 DEADLINE_S = 120  # after which a process is taken to hang
 
-# The command as it is, with a checkpoint after every step and few images to judge subnets by.
+# The command as it is, with few images to judge subnets by, and looks on the way that do not go by the clock.
 TRAIN = """
 import sys
-from hwnas.training import evaluate, loop
-loop.train.__kwdefaults__["every_s"] = 0.0
+from hwnas.training import evaluate
+from hwnas.training.probe import Probe
+Probe.__init__.__defaults__ = (0.0,)
 evaluate.BATCH, evaluate.CALIBRATION_BATCHES, evaluate.VALIDATION_BATCHES = 8, 1, 1
 from hwnas.cli import main
 sys.exit(main(sys.argv[1:]))
@@ -90,10 +92,17 @@ def test_profiling_loses_no_round_that_was_recorded(tmp_path):
     assert finish(command, tmp_path)["calibration_mean_error_pct"] > 0
 
 
-def test_training_ends_with_the_weights_of_a_run_that_was_never_killed(tmp_path):
+PLAIN = ["--batch", "8"]
+EVERYTHING = ["--batch", "8", "--recipe", "progressive", "--optimizer", "adamw", "--ema", "0.9", "--accumulate", "2"]
+EVERYTHING += ["--clip-norm", "1", "--label-smoothing", "0.1", "--mixup", "0.2"]
+
+
+@pytest.mark.parametrize("settings", [PLAIN, EVERYTHING], ids=["plain", "everything"])
+def test_training_ends_with_the_weights_and_metrics_of_a_run_that_was_never_killed(tmp_path, settings):
     from safetensors import safe_open
 
-    command = ["-c", TRAIN, "train", "--steps", "12", "--batch", "8", "--space", "digits@0.5", "--json"]
+    command = ["-c", TRAIN, "train", "--steps", "12", "--space", "digits@0.5", "--json", *settings]
+    command += ["--checkpoint-every", "0.001s"]
     folder = tmp_path / "supernets" / "digits@0.5-digit-pairs"
     checkpoint = folder / "checkpoint.safetensors"
 
@@ -116,7 +125,15 @@ def test_training_ends_with_the_weights_of_a_run_that_was_never_killed(tmp_path)
     assert not checkpoint.exists()
     (tmp_path / "unbroken").mkdir()
     unbroken = finish(command, tmp_path / "unbroken")
-    assert (folder / "supernet.safetensors").read_bytes() == Path(unbroken["supernet"]).read_bytes()
+    supernet = tmp_path / "unbroken" / Path(unbroken["supernet"])
+    assert (folder / "supernet.safetensors").read_bytes() == supernet.read_bytes()
+    assert figures(folder / "metrics.csv") == figures(supernet.with_name("metrics.csv"))
+
+
+def figures(path: Path) -> list[dict[str, str]]:
+    """Lines of a training's metrics, without the times."""
+    with path.open(newline="") as file:
+        return [{k: v for k, v in row.items() if k not in ("images/s", "seconds")} for row in csv.DictReader(file)]
 
 
 STARTING = """

@@ -1,6 +1,5 @@
 """Prices of whole populations are the sums they stand for, and the least of them is the least there is."""
 
-import math
 from itertools import product
 
 import numpy as np
@@ -8,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwnas.pricing import AdditiveCost, LatencyModel, evenly_spread, latency_model, net_name
+from hwnas.pricing import evenly_spread, latency_model, net_name
 from hwnas.space import Dimension
 from hwnas.spaces import open_space
 from hwnas.spaces.ofa_mbv3 import MobileNetV3Space
 from lut.calibration import Calibration
+from lut.compiled import Compiled
+from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 from profilers.device import Fingerprint
 from profilers.errors import InvalidInputError
@@ -33,40 +34,8 @@ def random_costs(space, seed):
     return dict(zip(space.vocabulary, values, strict=True))
 
 
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
-def test_one_gather_prices_like_a_sum_over_blocks(seed):
-    costs = random_costs(DIGITS, seed)
-    rows = DIGITS.sample(30, np.random.default_rng(seed))
-    slow = [math.fsum(costs[block] for block in DIGITS.layers(DIGITS.arch(row)).values()) for row in rows]
-    np.testing.assert_allclose(AdditiveCost(DIGITS, costs.__getitem__)(rows), slow, rtol=1e-12)
-
-
-@given(st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
-def test_the_least_cost_is_that_of_an_exhaustive_search(seed):
-    cost = AdditiveCost(SMALL, random_costs(SMALL, seed).__getitem__)
-    least, arch = cost.least()
-    assert least == pytest.approx(cost(EVERY_ROW).min(), rel=1e-12)
-    assert cost(SMALL.row(arch)[None])[0] == least
-
-
-def test_the_least_cost_is_found_where_smaller_is_not_cheaper():
-    """A device on which the smallest kernel is the dearest: the smallest architecture is not the answer."""
-    dear = {block: 10.0 if getattr(block, "kernel", 0) == 3 else 1.0 for block in DIGITS.vocabulary}
-    cost = AdditiveCost(DIGITS, dear.__getitem__)
-    assert cost.least()[0] < cost(DIGITS.row(DIGITS.smallest)[None])[0]
-
-
-def test_integer_costs_of_whole_spaces_are_exact():
-    space = open_space("ofa-mbv3")
-    macs = AdditiveCost(space, lambda block: block.macs)
-    rows = space.sample(100, np.random.default_rng(0))
-    assert macs(rows).tolist() == [sum(b.macs for b in space.layers(space.arch(r)).values()) for r in rows]
-
-
 def test_evenly_spread_architectures_reach_both_ends_and_leave_no_wide_gap():
-    macs = AdditiveCost(DIGITS, lambda block: block.macs)
+    macs = Compiled.of(DIGITS, lambda block: block.macs)
     rows = evenly_spread(DIGITS, 16, np.random.default_rng(0))
     costs = np.sort(macs(rows))
     step = (macs(DIGITS.row(DIGITS.largest)[None])[0] - macs.least()[0]) / 15
@@ -79,7 +48,7 @@ def test_a_dimension_that_decides_nothing_changes_no_price():
     idle = MobileNetV3Space.__new__(MobileNetV3Space)
     idle.__dict__.update(SMALL.__dict__)
     idle.dimensions = (*SMALL.dimensions, Dimension("idle", (0, 1), ()))
-    for name in ("sizes", "factors", "vocabulary", "smallest", "largest", "_deciding"):
+    for name in ("sizes", "factors", "vocabulary", "smallest", "largest", "_deciding", "_canonical"):
         idle.__dict__.pop(name, None)
     rows = np.concatenate([EVERY_ROW[:50], np.ones((50, 1), int)], axis=1)
     assert (idle.canonical(rows)[:, -1] == 0).all()
@@ -95,8 +64,10 @@ calibrations = st.builds(exact, *[st.floats(-0.5, 5), st.floats(0.1, 3), st.floa
 
 
 def model_of(space, costs, calibration):
-    added = AdditiveCost(space, lambda block: calibration.block_ms((costs[block], block.params)))
-    return LatencyModel(added, calibration)
+    cost = Compiled.of(
+        space, lambda block: calibration.block_ms((costs[block], block.params)), constant=calibration.constant_ms
+    )
+    return LatencyModel(cost, calibration)
 
 
 def slow_ms(space, costs, calibration, rows):
@@ -110,16 +81,16 @@ def slow_ms(space, costs, calibration, rows):
 def test_a_population_takes_what_the_calibration_makes_of_each_nets_blocks(seed, calibration):
     costs, rows = random_costs(DIGITS, seed), DIGITS.sample(30, np.random.default_rng(seed))
     model = model_of(DIGITS, costs, calibration)
-    np.testing.assert_allclose(model(rows), slow_ms(DIGITS, costs, calibration, rows), rtol=1e-10)
+    np.testing.assert_allclose(model.latency_ms(rows), slow_ms(DIGITS, costs, calibration, rows), rtol=1e-10)
 
 
 @given(st.integers(0, 2**32 - 1), calibrations)
 @settings(max_examples=15, deadline=None)
 def test_the_least_latency_is_that_of_an_exhaustive_search(seed, calibration):
     model = model_of(SMALL, random_costs(SMALL, seed), calibration)
-    least_ms, arch = model.least()
-    assert least_ms == pytest.approx(model(EVERY_ROW).min(), rel=1e-12)
-    assert model(SMALL.row(arch)[None])[0] == least_ms
+    least_ms, row = model.least()
+    assert least_ms == pytest.approx(model.latency_ms(EVERY_ROW).min(), rel=1e-12)
+    assert model.latency_ms(row[None])[0] == least_ms
 
 
 def table_of(path, space, costs, calibration, nets=24):
@@ -141,8 +112,8 @@ def table_of(path, space, costs, calibration, nets=24):
 def test_a_tables_model_predicts_nets_that_were_never_measured(tmp_path, seed):
     costs, calibration = random_costs(SMALL, seed), exact(0.5, 0.75, 0.25, 2.0)
     model = latency_model(table_of(tmp_path, SMALL, costs, calibration), SMALL)
-    assert model.calibration.max_error_pct < 0.01 and model.interpolated == frozenset()
-    np.testing.assert_allclose(model(EVERY_ROW), slow_ms(SMALL, costs, calibration, EVERY_ROW), rtol=1e-4)
+    assert model.calibration.max_error_pct < 0.01 and model.guessed == frozenset()
+    np.testing.assert_allclose(model.latency_ms(EVERY_ROW), slow_ms(SMALL, costs, calibration, EVERY_ROW), rtol=1e-4)
 
 
 def area_costs(space):
@@ -156,18 +127,20 @@ def test_sizes_between_measured_ones_are_priced_only_where_that_is_asked_for(tmp
     lacking = [block for block in between.vocabulary if block not in measured.vocabulary]
     with pytest.raises(InvalidInputError, match=f"lacks {len(lacking)} of the {len(between.vocabulary)} blocks"):
         latency_model(table, between)
-    model = latency_model(table, between, interpolate=True)
-    assert model.interpolated == set(lacking)
+    model = latency_model(table, between, guess="sizes")
+    assert model.guessed == set(lacking)
     rows = between.sample(20, np.random.default_rng(0))
-    np.testing.assert_allclose(model(rows), slow_ms(between, area_costs(between), calibration, rows), rtol=1e-4)
+    np.testing.assert_allclose(
+        model.latency_ms(rows), slow_ms(between, area_costs(between), calibration, rows), rtol=1e-4
+    )
 
 
 def test_what_was_measured_is_not_interpolated_though_that_be_asked_for(tmp_path):
     space = small(32, 64)
     table = table_of(tmp_path, space, area_costs(space), exact(0.5, 0.75, 0.0, 0.0))
-    plain, asked = latency_model(table, space), latency_model(table, space, interpolate=True)
+    plain, asked = latency_model(table, space), latency_model(table, space, guess="sizes")
     rows = space.sample(20, np.random.default_rng(0))
-    assert asked.interpolated == frozenset() and (asked(rows) == plain(rows)).all()
+    assert asked.guessed == frozenset() and (asked.latency_ms(rows) == plain.latency_ms(rows)).all()
 
 
 @pytest.mark.parametrize("hw", [16, 80])
@@ -175,4 +148,4 @@ def test_sizes_beyond_the_measured_ones_are_refused_with_the_command_that_measur
     space = small(32, 64)
     table = table_of(tmp_path, space, area_costs(space), exact(0.5, 0.75, 0.0, 0.0))
     with pytest.raises(InvalidInputError, match=f"measure with: hwnas profile .* --resolution {hw}$"):
-        latency_model(table, small(hw), interpolate=True)
+        latency_model(table, small(hw), guess="sizes")

@@ -59,7 +59,7 @@ def test_a_profiled_fake_device_is_priced_as_its_formula_says(tmp_path):
     assert table.calibrations[net_name(SPACE.name)]["count"] == CALIBRATION_NETS
     model = latency_model(table, SPACE)
     rows = SPACE.sample(10, np.random.default_rng(0))
-    assert model(rows).min() > 0 and done.calibration.max_error_pct < 2  # of a formula with noise of 1 %
+    assert model.latency_ms(rows).min() > 0 and done.calibration.max_error_pct < 2  # of a formula with noise of 1 %
 
 
 def test_what_is_profiled_already_is_not_visited_again(tmp_path):
