@@ -1,4 +1,5 @@
 # Everything a fresh machine needs: make demo, make test, make check. Each makes .venv first where it is missing.
+# Tests of profilers and devices watch clocks and processes: they run alone.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,8 @@ demo: .venv/.all
 	$(BIN)/python tools/demo.py
 
 test: .venv/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 tests/contracts tests/hwnas tests/lut tests/test_imports.py
+	$(BIN)/pytest tests/profilers tests/devices
 
 check: .venv/.dev
 	$(BIN)/ruff format --check hwnas lut profilers tests tools

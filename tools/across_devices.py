@@ -19,11 +19,11 @@ from hwnas.arch import Arch
 from hwnas.cli.display import say
 from hwnas.cli.steps import Job, evaluator_of, ready_supernet
 from hwnas.export.proven import export_proven
-from hwnas.pricing import LatencyModel, evenly_spread, latency_model
+from hwnas.pricing import evenly_spread, latency_model
 from hwnas.search.accuracy import AccuracyPredictor
 from hwnas.space import SearchSpace
-from hwnas.training.datasets import open_dataset
 from hwnas.training.evaluate import SubnetEvaluator
+from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 from profilers.measurement import Measurement, all_undisturbed, plan_named
 from profilers.profiler import open_profiler
@@ -62,7 +62,7 @@ def main() -> None:
             "home": home,
             "arch": str(arch),
             "accuracy": evaluator.validation_accuracy(arch),
-            "predicted_ms": {name: float(model(space.row(arch)[None])[0]) for name, model in models.items()},
+            "predicted_ms": {name: float(model.latency_ms(space.row(arch)[None])[0]) for name, model in models.items()},
             "measured_ms": {name: measured[name][arch].latency_ms for name in jobs},
             "interval_ms": {name: measured[name][arch].interval_ms for name in jobs},
         }
@@ -83,20 +83,20 @@ def nominated(
     for row in evenly_spread(space, EVALUATED, rng):
         evaluator.validation_accuracy(space.arch(row))
     population = np.unique(space.sample(SAMPLED, rng), axis=0)
-    predicted = AccuracyPredictor.fit(space, evaluator.known)(population)
-    on_first = next(iter(models.values()))(population)
+    predicted = AccuracyPredictor.fit_all(space, evaluator.known)[0](population)
+    on_first = next(iter(models.values())).latency_ms(population)
     found = {}
     for level in levels:
         budget = on_first.min() + level * (on_first.max() - on_first.min())
         good = population[predicted >= predicted[on_first <= budget].max()]
-        rows = [row for model in models.values() for row in good[np.argsort(model(good))[:FINALISTS]]]
+        rows = [row for model in models.values() for row in good[np.argsort(model.latency_ms(good))[:FINALISTS]]]
         found[level] = sorted({space.arch(row) for row in rows})
     return found
 
 
 def measure(job: Job, archs: list[Arch], evaluator: SubnetEvaluator, plan: str) -> dict[Arch, Measurement]:
     """All nets on the job's device in the same rounds, as files that are proven equal to them."""
-    dataset, device = open_dataset(job.data, evaluator.trained.seed), job.device
+    dataset, device = evaluator.trained.dataset(job.data), job.device
     with open_profiler(device, say) as profiler:
         nets = {str(arch): evaluator.subnet(arch) for arch in archs}
         exported = {

@@ -2,9 +2,11 @@
 
     python tools/lut_error.py --space ofa-mbv3 --runtime onnxruntime litert --precision fp32 int8 --resolution 160 224
 
-For each combination: profiles the space into a fresh table, then measures random subnets, and prints one row. Beside it
-stands the naive way, from the same run: each block timed in one contiguous stretch, the medians summed. `--busy` keeps
-another core busy all the while; `--twice` profiles again and compares.
+For each combination: profiles the space into a fresh table, then measures random subnets, and prints one row. Beside
+it stands the naive way, from the same run: each block timed in one contiguous stretch, the medians summed. Among the
+subnets the table's own calibration nets are measured again: by how much the whole machine became slower (`drift_pct`),
+and what the errors would be without that (`steady_...`). `--busy` keeps another core busy; `--twice` profiles again and
+compares.
 """
 
 import argparse
@@ -24,16 +26,16 @@ import numpy as np
 from hwnas.pricing import latency_model
 from hwnas.profiling import profile
 from hwnas.spaces import open_space
-from lut.blocks import chain
+from lut.blocks import Block, chain
 from lut.layers import random_weights
 from lut.table import LatencyTable
 from profilers import backends
 from profilers.device import Device, fingerprint
-from profilers.measurement import Plan, plan_named, undisturbed
+from profilers.measurement import Measurement, Plan, plan_named, undisturbed
 from profilers.profiler import Profiler, open_profiler
 
 CONTIGUOUS_RUNS = 50
-NETS_LIMIT_S = 80.0
+NETS_LIMIT_S = 120.0  # threefold where large nets are hardly ever seen calm
 BUSY = "import numpy as np; a = np.ones((512, 512), np.float32)\nwhile True: a @ a"
 
 
@@ -74,20 +76,27 @@ def row(profiler: Profiler, asked: argparse.Namespace, resolution: int | None, f
     weights = random_weights(np.random.default_rng(asked.seed))
     archs = space.sample(asked.nets, np.random.default_rng(asked.seed))
     nets = {str(arch): list(space.layers(arch).values()) for arch in map(space.arch, archs)}
-    measured = np.array(measure(profiler, nets, weights, table, replace(plan, time_limit_s=NETS_LIMIT_S)))
+    found_of, drift = measure(profiler, nets, weights, table, replace(plan, time_limit_s=NETS_LIMIT_S))
     naive = {block: contiguous_ms(block, weights, profiler) for block in space.vocabulary}
-    sums = np.array([sum(naive[block] for block in blocks) for blocks in nets.values()])
-    wide = set(summary.unconverged)
+    # What a net takes that was never seen calm nobody knows: it is counted, and compared with nothing.
+    calm = np.array([found.calm_visits > 0 for found in found_of.values()])
+    measured = np.array([found.latency_ms for found in found_of.values()])[calm]
+    sums = np.array([sum(naive[block] for block in blocks) for blocks in nets.values()])[calm]
+    wide, predicted = set(summary.unconverged), latency_model(table, space).latency_ms(archs)[calm]
     found = {
         "runtime": device.runtime, "precision": device.precision, "space": space.name,
-        "resolution": space.resolutions[-1], "busy": asked.busy, "nets": len(nets),
+        "resolution": space.resolutions[-1], "busy": asked.busy, "nets": len(measured),
+        "nets_never_calm": int((~calm).sum()),
         "fastest_ms": float(measured.min()), "slowest_ms": float(measured.max()),
-        **errors(latency_model(table, space)(archs), measured),
+        **errors(predicted, measured),
+        "drift_pct": 100 * (drift - 1),
+        **{f"steady_{key}": value for key, value in errors(predicted * drift, measured).items()},
         **{f"naive_{key}": value for key, value in errors(sums, measured).items()},
         "left_out_error_pct": summary.calibration.mean_error_pct,
         "blocks": summary.blocks,
         "blocks_converged_pct": 100 * (1 - sum(block.key in wide for block in space.vocabulary) / summary.blocks),
-        "calm_pct": summary.calm_pct, "seconds": summary.seconds, "writing_s": summary.writing_s,
+        "calm_pct": summary.calm_pct, "seconds": summary.seconds, "blocks_s": summary.blocks_s,
+        "writing_s": summary.writing_s,
     }  # fmt: skip
     if asked.twice:
         again = LatencyTable.open(folder / f"{name}-again.jsonl", "host", fingerprint(device))
@@ -98,15 +107,19 @@ def row(profiler: Profiler, asked: argparse.Namespace, resolution: int | None, f
     return found
 
 
-def measure(profiler: Profiler, nets, weights, table: LatencyTable, plan: Plan) -> list[float]:
-    """Latencies of whole nets in ms."""
-    batch = profiler.device.batch
+def measure(profiler: Profiler, nets, weights, table: LatencyTable, plan: Plan) -> tuple[dict[str, Measurement], float]:
+    """Whole nets measured, and how many times what they took before the table's own nets take by now."""
+    batch, earlier = profiler.device.batch, {name: table.measurement(name).latency_ms for name in table.nets}
+    nets = nets | {name: [Block.parse(key) for key in keys] for name, keys in table.nets.items()}
     files = {name: profiler.model(chain([(block, weights) for block in nets[name]], batch)) for name in nets}
     visits = {name: [] for name in nets}
     for found in profiler.measure(files, plan, calm_ms=table.calm_ms):
         for name, visit in found.visits.items():
             visits[name].append(visit)
-    return [undisturbed(visits[name], table.calm_ms).latency_ms for name in nets]
+    found_of = {name: undisturbed(visits[name], table.calm_ms) for name in nets}
+    again = {name: found_of.pop(name) for name in earlier}
+    ratios = [found.latency_ms / earlier[name] for name, found in again.items() if found.calm_visits]
+    return found_of, float(np.median(ratios)) if ratios else float("nan")
 
 
 def contiguous_ms(block, weights, profiler: Profiler) -> float:
