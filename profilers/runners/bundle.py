@@ -73,12 +73,12 @@ def command(machine: str, folder: str) -> list[str]:
 def _build(folder: Path, machine: str, version: str) -> None:
     folder.mkdir()
     compiler = _compiler(machine, version)
-    _run([compiler, *FLAGS, "-o", str(folder / "runner"), str(SOURCES[0]), "-ldl"], "the runner cannot be compiled")
+    failure = f"the runner cannot be compiled ({_needs(machine)} brings what that takes)"
+    _run([compiler, *FLAGS, "-o", str(folder / "runner"), str(SOURCES[0]), "-ldl"], failure)
     for name in (LOADERS[machine], *LIBRARIES):
         found = Path(_run([compiler, f"-print-file-name={name}"], f"{compiler} does not work").strip())
         if not found.is_absolute():  # the compiler repeats a name that it does not know
-            needs = f"apt install {_package('libstdc++6', machine)} {_package('libc6', machine)}"
-            raise DeviceError(f"{compiler} has no {name}, which the runner needs on the device: {needs}")
+            raise DeviceError(f"{compiler} has no {name}, which the runner needs on the device: {_needs(machine)}")
         shutil.copyfile(found, folder / name)
     _copy_runtime(folder / RUNTIME, machine, version)
     for program in (LOADERS[machine], "runner"):
@@ -89,19 +89,20 @@ def _native(machine: str) -> bool:
     return (platform.system(), platform.machine()) == ("Linux", machine)
 
 
-def _package(name: str, machine: str) -> str:
+def _needs(machine: str) -> str:
+    """How Debian's compiler for a machine is installed, with headers and libraries, which it does not bring along."""
+    if _native(machine):
+        return "apt install gcc libc6-dev libstdc++6"
     debian = {"aarch64": "arm64", "x86_64": "amd64"}[machine]
-    return name if _native(machine) else f"{name}-{debian}-cross"
+    gcc = f"gcc-{machine.replace('_', '-')}-linux-gnu"
+    return f"apt install {gcc} libc6-dev-{debian}-cross libstdc++6-{debian}-cross"
 
 
 def _compiler(machine: str, version: str) -> str:
     compiler = "cc" if _native(machine) else f"{machine}-linux-gnu-gcc"
     if not shutil.which(compiler):
-        package = "gcc" if _native(machine) else f"gcc-{machine.replace('_', '-')}-linux-gnu"
         elsewhere = _elsewhere(machine, version)
-        raise DeviceError(
-            f"no {compiler} here to build the runner for {machine}: apt install {package}, or {elsewhere}"
-        )
+        raise DeviceError(f"no {compiler} here to build the runner for {machine}: {_needs(machine)}, or {elsewhere}")
     return compiler
 
 

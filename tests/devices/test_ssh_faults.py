@@ -20,7 +20,7 @@ from ..kit import TINY, Outcome
 from .lab import Board, Phone
 from .namespaces import arguments_of, processes_in, wait_until
 from .sabotage import DIES_OF_A_SIZE, mend, settle, tamper
-from .scenes import ROUNDS, Scene, brief, scene
+from .scenes import PLAN, ROUNDS, Scene, brief, scene
 
 pytestmark = [pytest.mark.ssh, pytest.mark.usefixtures("brief")]
 __all__ = ["brief"]
@@ -184,4 +184,4 @@ def test_a_damaged_result_is_never_believed(on_board: Scene, damage: str) -> Non
         assert found, done.complaint
     on_board.assert_nothing_left()
     on_board.assert_whole(on_board.profile())
-    assert all(len(visits) <= 3 * ROUNDS for visits in on_board.table.visits.values())
+    assert all(len(visits) <= 3 * PLAN.max_rounds for visits in on_board.table.visits.values())
