@@ -13,7 +13,7 @@ from hwnas.search.constraints import Constraints
 from hwnas.space import SearchSpace
 from lut.compiled import Floats
 
-EVALUATIONS = 10_000  # one to two seconds with the published predictor
+EVALUATIONS = 10_000  # a second, or two on a slow core, with the published predictor
 
 Score = Callable[[Population], Floats]
 """From architectures to their accuracies, (n,)."""
