@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.utils.data import Dataset as TorchDataset
 
-from hwnas.training.datasets import Batch, Dataset, Split
+from hwnas.training.datasets import Around, Batch, Dataset, Split
 from hwnas.training.workers import from_workers
 from profilers.errors import HwnasError
 
@@ -30,21 +30,12 @@ def prefetched(dataset: Dataset, workers: int) -> Iterator[Dataset]:
 
 
 @dataclass
-class Prefetched:
+class Prefetched(Around):
     """A `Dataset` that guesses what will be asked for next."""
 
-    dataset: Dataset
     workers: int
     _next: tuple[Split, int, int] | None = field(default=None, repr=False)  # what would go on where the last one ended
     _coming: Generator[Any] | None = field(default=None, repr=False)  # from `_next` on
-
-    def __post_init__(self) -> None:
-        self.name, self.classes, self.scaling = self.dataset.name, self.dataset.classes, self.dataset.scaling
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        return self.dataset.shape
 
     def batch(self, split: Split, index: int, size: int) -> Batch:
         """The batch of the data set itself."""

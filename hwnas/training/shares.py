@@ -1,28 +1,16 @@
 """The share of each batch that one of several processes trains on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from hwnas.training.datasets import Batch, Dataset, Finite, Split
+from hwnas.training.datasets import Around, Batch, Finite, Split
 
 
 @dataclass
-class Share:
+class Share(Around):
     """A `Dataset` of one process: `batch` has its share of the batch of that number and size, one of `world`."""
 
-    dataset: Dataset
     rank: int
     world: int
-    name: str = field(init=False)
-    classes: tuple[str, ...] = field(init=False)
-    scaling: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.name, self.classes, self.scaling = self.dataset.name, self.dataset.classes, self.dataset.scaling
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an image."""
-        return self.dataset.shape
 
     def batch(self, split: Split, index: int, size: int) -> Batch:
         """Images (size / world, C, H, W) and labels (size / world,)."""

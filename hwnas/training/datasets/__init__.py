@@ -4,6 +4,7 @@ A name may say where the images are, behind a colon: `imagefolder:photos`. Behin
 function of the user's own: `mydata:make`.
 """
 
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,6 +46,24 @@ class Finite(Protocol):
     def images(self, split: Split, start: int, stop: int) -> Batch:
         """Images number `start` to `stop`; a batch of B is those from index * B on."""
         ...
+
+
+@dataclass
+class Around:
+    """What a `Dataset` that stands around another one has from that: all but its batches."""
+
+    dataset: Dataset
+    name: str = field(init=False)
+    classes: tuple[str, ...] = field(init=False)
+    scaling: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.name, self.classes, self.scaling = self.dataset.name, self.dataset.classes, self.dataset.scaling
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.dataset.shape
 
 
 def names() -> tuple[str, ...]:
