@@ -21,3 +21,8 @@ def load(package: str, kind: str, name: str) -> ModuleType:
     if name not in names(package):
         raise UnknownNameError(kind, name, names(package))
     return importlib.import_module(f"{package}.{name.replace('-', '_')}")
+
+
+def summary(package: str, kind: str, name: str) -> str:
+    """What a plug-in is, in the first line of its file; raises UnknownNameError."""
+    return (load(package, kind, name).__doc__ or "").partition("\n")[0]

@@ -3,6 +3,8 @@
 Users write `NAME` or `NAME@WIDTH`, e.g. `ofa-mbv3@1.2`.
 """
 
+from dataclasses import dataclass
+
 from hwnas.space import SearchSpace
 from profilers import plugins
 from profilers.errors import InvalidInputError
@@ -11,6 +13,28 @@ from profilers.errors import InvalidInputError
 def names() -> tuple[str, ...]:
     """The spaces there are."""
     return plugins.names(__name__)
+
+
+@dataclass(frozen=True)
+class SpaceInfo:
+    """What a list of spaces says of one, at width 1 and with its own resolutions and classes."""
+
+    name: str
+    summary: str  # one line
+    image_chs: int
+    resolutions: tuple[int, ...]
+    classes: int
+    blocks: int  # that a table of it holds
+
+
+def listing() -> tuple[SpaceInfo, ...]:
+    """Every space with what its images must be, sorted by name."""
+    return tuple(_info(name) for name in names())
+
+
+def _info(name: str) -> SpaceInfo:
+    space, summary = open_space(name), plugins.summary(__name__, "space", name)
+    return SpaceInfo(name, summary, space.image_chs, space.resolutions, space.classes, len(space.vocabulary))
 
 
 def open_space(spec: str, *, resolutions: tuple[int, ...] = (), classes: int | None = None) -> SearchSpace:

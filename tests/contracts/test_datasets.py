@@ -1,5 +1,7 @@
 """Every data set found in `hwnas.training.datasets` keeps the contract of one."""
 
+import subprocess
+import sys
 from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 
 from hwnas.training import datasets
 from hwnas.training.datasets import Finite
-from profilers.errors import UnknownNameError
+from profilers.errors import InvalidInputError, UnknownNameError
 
 from ..image_files import skip_without_torchvision, write_cifar10, write_cifar100, write_folders
 
@@ -120,3 +122,26 @@ def test_where_images_end_each_of_them_comes_once_before_any_comes_again(name):
 def test_an_unknown_data_set_is_answered_with_those_there_are():
     with pytest.raises(UnknownNameError, match=r"cifar10.*digit-pairs.*imagefolder"):
         datasets.open_dataset("imagenet")
+
+
+@each_dataset
+def test_what_a_list_says_of_a_data_set_is_what_it_is(kind, name):
+    (info,) = (info for info in datasets.listing() if info.name == kind)
+    dataset = datasets.open_dataset(name)
+    assert dataset.shape == (info.facts.channels, info.facts.hw, info.facts.hw)
+    assert info.facts.classes in (None, len(dataset.classes))
+    assert info.facts.spelling.startswith(kind) and info.summary.endswith((".", "`"))
+
+
+def test_which_data_sets_can_be_downloaded_is_said_by_their_own_files(monkeypatch):
+    assert [info.name for info in datasets.listing() if info.downloadable] == ["cifar10", "cifar100"]
+    monkeypatch.delattr("hwnas.training.datasets.cifar100.download")
+    with pytest.raises(
+        InvalidInputError, match="cifar100 cannot be downloaded: there is cifar10; leave out --download"
+    ):
+        datasets.download("cifar100")
+
+
+def test_a_list_of_data_sets_waits_for_no_torch():
+    code = "import sys; from hwnas.training import datasets; datasets.listing(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

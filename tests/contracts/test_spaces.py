@@ -134,3 +134,18 @@ def test_a_width_that_is_no_positive_number_is_refused(spec):
 def test_an_unknown_space_is_answered_with_those_there_are():
     with pytest.raises(InvalidInputError, match="digits, ofa-mbv3"):
         spaces.open_space("nasnet")
+
+
+@each_space
+def test_what_a_list_says_of_a_space_is_what_it_is(space):
+    (info,) = (info for info in spaces.listing() if info.name == space.name)
+    assert (info.image_chs, info.resolutions, info.classes) == (space.image_chs, space.resolutions, space.classes)
+    assert info.blocks == len(space.vocabulary) and info.summary.endswith((".", ","))
+
+
+def test_there_is_a_small_space_for_colour_images():
+    space = spaces.open_space("photos")
+    blocks = list(space.layers(space.largest).values())
+    assert space.image_chs == 3 and space.resolutions == (32, 48, 64) and space.classes == 10
+    assert 64 // min(block.hw for block in blocks[:-2] if block.key.startswith("mb")) <= 16
+    assert max(block.macs for block in blocks) < 5e6

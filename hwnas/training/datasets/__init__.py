@@ -1,5 +1,7 @@
 """Data sets: one file each, with `build(seed, hw, place) -> Dataset`. The file's name is the data set's.
 
+A file also says in `FACTS` what its images are. One that can be fetched has `download(place)`.
+
 A name may say where the images are, behind a colon: `imagefolder:photos`. Behind the name of a Python module it is a
 function of the user's own: `mydata:make`.
 """
@@ -66,9 +68,39 @@ class Around:
         return self.dataset.shape
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a data set's file says of its images, for lists of data sets; nothing of them is read for that."""
+
+    spelling: str  # what --data takes, places in capitals
+    channels: int
+    hw: int  # height and width where none is asked for
+    classes: int | None  # None: as many as the images have
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a list of data sets says of one."""
+
+    name: str
+    summary: str  # one line
+    facts: Facts
+    downloadable: bool
+
+
 def names() -> tuple[str, ...]:
     """The data sets there are."""
     return plugins.names(__name__)
+
+
+def listing() -> tuple[DatasetInfo, ...]:
+    """Every data set with what its images are, sorted by name; nothing of them is read."""
+    return tuple(_info(name) for name in names())
+
+
+def _info(name: str) -> DatasetInfo:
+    module, summary = plugins.load(__name__, "data set", name), plugins.summary(__name__, "data set", name)
+    return DatasetInfo(name, summary, module.FACTS, hasattr(module, "download"))
 
 
 def open_dataset(name: str, seed: int = 0, hw: int | None = None) -> Dataset:
@@ -95,5 +127,6 @@ def download(name: str) -> None:
         raise UnknownNameError("data set", kind, names())
     module = plugins.load(__name__, "data set", kind)
     if not hasattr(module, "download"):
-        raise InvalidInputError(f"{kind} cannot be downloaded: only cifar10 and cifar100 can")
+        known = ", ".join(info.name for info in listing() if info.downloadable)
+        raise InvalidInputError(f"{kind} cannot be downloaded: there is {known}; leave out --download")
     module.download(place)

@@ -6,17 +6,21 @@ The form with Python's pickles, which torchvision reads, is refused: opening a p
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.training.pictures import Pictures, cut
+from hwnas.training.datasets import Facts
 from profilers.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from hwnas.training.pictures import Pictures  # imports torch, which a list of data sets needs not wait for
 
 DEFAULT_FOLDER: Final = "data"
 URL: Final = "https://www.cs.toronto.edu/~kriz"
 HW: Final = 32
+FACTS: Final = Facts(spelling="cifar10[:FOLDER]", channels=3, hw=HW, classes=10)
 VALIDATION_SHARE: Final = 0.1
 
 
@@ -66,7 +70,7 @@ CIFAR10: Final = Form(
 )
 
 
-def build(seed: int, hw: int | None, place: str) -> Pictures:
+def build(seed: int, hw: int | None, place: str) -> "Pictures":
     """CIFAR-10 from the folder `place`; see `read`."""
     return read(CIFAR10, seed, hw, place)
 
@@ -76,11 +80,13 @@ def download(place: str) -> None:
     fetch(CIFAR10, place)
 
 
-def read(form: Form, seed: int, hw: int | None, place: str) -> Pictures:
+def read(form: Form, seed: int, hw: int | None, place: str) -> "Pictures":
     """The data set in the folder `place`, a tenth of its training images kept for validation.
 
     Raises InvalidInputError if it is not there, is damaged, or has smaller images than wanted.
     """
+    from hwnas.training.pictures import Pictures, cut
+
     name = f"{form.name}:{place}" if place else form.name
     side, folder = hw or HW, Path(place or DEFAULT_FOLDER) / form.folder
     if side > HW:

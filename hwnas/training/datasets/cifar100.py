@@ -1,9 +1,14 @@
 """CIFAR-100 (Krizhevsky 2009) with its fine labels, in its authors' binary form: `cifar100:FOLDER`, else in `data`."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from hwnas.training.datasets.cifar10 import Form, fetch, read
-from hwnas.training.pictures import Pictures
+from hwnas.training.datasets import Facts
+from hwnas.training.datasets.cifar10 import HW, Form, fetch, read
+
+if TYPE_CHECKING:
+    from hwnas.training.pictures import Pictures
+
+FACTS: Final = Facts(spelling="cifar100[:FOLDER]", channels=3, hw=HW, classes=100)
 
 CIFAR100: Final = Form(
     name="cifar100",
@@ -17,7 +22,7 @@ CIFAR100: Final = Form(
 )
 
 
-def build(seed: int, hw: int | None, place: str) -> Pictures:
+def build(seed: int, hw: int | None, place: str) -> "Pictures":
     """CIFAR-100 from the folder `place`; see `read`."""
     return read(CIFAR100, seed, hw, place)
 

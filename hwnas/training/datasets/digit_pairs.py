@@ -14,6 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.training.datasets import Facts
 from profilers.errors import InvalidInputError
 
 Split = Literal["train", "validation", "test"]
@@ -24,6 +25,8 @@ Sources = Mapping[Split, tuple[NDArray[np.int64], ...]]  # rows of source digits
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 CLASSES: Final = tuple(f"{pair:02d}" for pair in range(100))
+HW: Final = 40
+FACTS: Final = Facts(spelling="digit-pairs", channels=1, hw=HW, classes=len(CLASSES))
 SPLIT_PERCENT: Final = (70, 15, 15)
 SPLIT_SEED: Final = 1797  # the split is part of the dataset: it must not move with the drawing seed
 
@@ -54,7 +57,7 @@ class DigitPairs:
     seed: int
     glyphs: Bytes = field(repr=False, compare=False)  # (sources, GLYPH * GLYPH)
     sources: Sources = field(repr=False, compare=False)
-    image_hw: int = 40
+    image_hw: int = HW
     name: str = "digit-pairs"
     scaling: str = "(grey - 64) / 64 of a grey image from 0 to 255"
     classes: tuple[str, ...] = CLASSES
@@ -89,7 +92,7 @@ def build(seed: int = 0, hw: int | None = None, place: str = "") -> DigitPairs:
     if place:
         raise InvalidInputError(f"digit-pairs is drawn, not read: leave out :{place}")
     digits = load_digits()
-    return DigitPairs(seed, _enlarge(digits.images.astype(np.int32)), _split(digits.target), hw or DigitPairs.image_hw)
+    return DigitPairs(seed, _enlarge(digits.images.astype(np.int32)), _split(digits.target), hw or HW)
 
 
 def _split(target: NDArray[np.int64]) -> Sources:

@@ -6,16 +6,19 @@ split, and a tenth of each class in PATH/train becomes the validation split.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hwnas.training.datasets import Split
-from hwnas.training.pictures import Pictures, cut
+from hwnas.training.datasets import Facts, Split
 from profilers.errors import InvalidInputError, first_line
 
+if TYPE_CHECKING:
+    from hwnas.training.pictures import Pictures  # imports torch, which a list of data sets needs not wait for
+
 HW: Final = 224
+FACTS: Final = Facts(spelling="imagefolder:FOLDER", channels=3, hw=HW, classes=None)
 SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff"))
 VALIDATION_SHARE: Final = 0.1
 
@@ -49,8 +52,10 @@ class Files:
         return Files(tuple(self.paths[row] for row in rows), self.labels[rows])
 
 
-def build(seed: int, hw: int | None, place: str) -> Pictures:
+def build(seed: int, hw: int | None, place: str) -> "Pictures":
     """The images below the folder `place`; raises InvalidInputError if they are not laid out as said above."""
+    from hwnas.training.pictures import Pictures
+
     if not place:
         raise InvalidInputError("imagefolder wants a folder: give it as imagefolder:PATH")
     root = Path(place)
@@ -68,6 +73,8 @@ def build(seed: int, hw: int | None, place: str) -> Pictures:
 def _splits(root: Path, found: dict[str, Files], classes: tuple[str, ...]) -> dict[Split, Files]:
     if len(found) == 3:
         return {"train": found["train"], "validation": found["val"], "test": found["test"]}
+    from hwnas.training.pictures import cut
+
     train, judged = cut(found["train"].labels, classes, VALIDATION_SHARE, root / "train")
     test = found["test"] if "test" in found else found["val"]
     return {"train": found["train"].rows(train), "validation": found["train"].rows(judged), "test": test}
