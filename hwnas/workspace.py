@@ -22,10 +22,6 @@ class Workspace:
         """A published latency table."""
         return self.root / "tables" / f"{device}-published.jsonl"
 
-    def checkpoint(self, space: str, data: str) -> Path:
-        """The checkpoint of a training that is under way."""
-        return self.root / "supernets" / f"{space}-{_slug(data)}" / "checkpoint.safetensors"
-
     def supernet(self, space: str, data: str) -> Path:
         """A trained supernet."""
         return self.root / "supernets" / f"{space}-{_slug(data)}" / "supernet.safetensors"

@@ -1,13 +1,14 @@
 """The steps commands are made of: a profiled table, a trained supernet; made on the way where they are missing."""
 
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hwnas.cli.display import ProgressDisplay, say, say_of
 from hwnas.pricing import latency_model, profile_command
 from hwnas.profiling import ProfileSummary, profile
-from hwnas.progress import Report
+from hwnas.progress import Report, silent
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
@@ -132,47 +133,31 @@ def train_supernet(
     tensorboard: bool = False,
     workers: int = 0,
 ) -> Path:
-    """Train the job's supernet, or go on training it, showing progress; what is trained already is not touched.
+    """Train the job's supernet, or go on training it, showing progress; the old one stays until the new one is there.
 
     The first process alone writes it, to the path returned.
     """
-    from hwnas.nets.supernet import Supernet
-    from hwnas.training.loop import train
-    from hwnas.training.metrics import Journal
-    from hwnas.training.probe import Probe
-    from hwnas.training.weights import save_supernet
+    from hwnas.training.supernet_training import SupernetTraining
 
     data = job.data or DEFAULT_DATA
     dataset = _training_data(data, plan, job.space.resolutions[-1])
     space = fitting_space(job, dataset.shape, len(dataset.classes))
-    path, checkpoint = job.workspace.supernet(space.name, data), job.workspace.checkpoint(space.name, data)
-    if restart and processes.first:
-        path.unlink(missing_ok=True)
-        checkpoint.unlink(missing_ok=True)
-    if processes.agreed(path.exists()):
-        if processes.first and not plan.made(_load(job, path).plan):
-            raise InvalidInputError(f"{path} was trained with other settings: give --restart to train it anew")
-        return path
-    net = Supernet(space, plan.seed)
-    if not processes.first:
-        train(net, dataset, plan, checkpoint, processes=processes, workers=workers)
-        return path
-    folder = checkpoint.parent / "tensorboard" if tensorboard else None
-    with ProgressDisplay() as display:
-        steps = train(
-            net,
+    path = job.workspace.supernet(space.name, data)
+    with ProgressDisplay() if processes.first else nullcontext(silent) as display:
+        steps = SupernetTraining(
+            space,
             dataset,
             plan,
-            checkpoint,
+            path,
+            data,
+            read=lambda path: _load(job, path),
             every_s=every_s,
-            report=display,
-            journal=Journal(checkpoint.with_name("metrics.csv"), folder),
-            probe=Probe(space, dataset, processes.device),
-            processes=processes,
+            tensorboard=tensorboard,
             workers=workers,
-        )
-    save_supernet(net, path, data=data, plan=asdict(replace(plan, steps=steps)))
-    checkpoint.unlink(missing_ok=True)
+            report=display,
+        ).run(processes, restart=restart)
+    if processes.first and not steps:
+        say(f"{path} has had its steps: more --steps, or --time, train it further, and --restart anew")
     return path
 
 

@@ -26,7 +26,7 @@ from hwnas.training.precision import Precision
 from hwnas.training.prefetch import prefetched
 from hwnas.training.probe import Probe
 from hwnas.training.recipes import Staged, open_recipe
-from hwnas.training.run import Run
+from hwnas.training.run import Begun, Run
 from hwnas.training.shares import Share
 from profilers.errors import InvalidInputError
 
@@ -37,6 +37,8 @@ def train(
     plan: TrainPlan,
     checkpoint: Path,
     *,
+    begun: Begun | None = None,
+    resume: bool = True,
     every_s: float = 20.0,
     report: Report = silent,
     journal: Journal | None = None,
@@ -46,20 +48,24 @@ def train(
 ) -> int:
     """Train `net` in place, keeping `checkpoint` no older than `every_s` seconds; returns the number of steps.
 
-    Goes on from `checkpoint` if there is one. Of several `processes` each calls this; the first one alone writes,
+    A net that is `begun` has been trained before: numbers of steps go on, rates begin with another warm-up, and a
+    recipe with phases stays in its last one. Goes on from `checkpoint` if there is one, unless `resume` says not to: it
+    is then replaced by the first that is written. Of several `processes` each calls this; the first one alone writes,
     and needs a report, a journal and a probe. So many `workers` make its batches ahead. Raises InvalidInputError if
     the checkpoint is of another run, if the batch cannot be shared evenly, or if the loss or the weights are no
     longer finite.
     """
     check_shares(plan, processes)
     recipe, mode, place = open_recipe(plan.recipe), net.training, next(net.parameters()).device
-    run = Run.begin(net.to(processes.device).train(), recipe, plan, Precision.best(processes.device), dataset.name)
-    run.resume(checkpoint, processes)
+    precision = Precision.best(processes.device)
+    run = Run.begin(net.to(processes.device).train(), recipe, plan, precision, dataset.name, begun)
+    if resume:
+        run.resume(checkpoint, processes)
     journal, pace, saved_at = journal or Journal(), Pace(plan, run.seconds), time.monotonic()
     share = Share(dataset, processes.rank, processes.world)
     with run.precision.scaling(net), journal.open(run.step), prefetched(share, workers) as data:
         while run.progress < 1:
-            before, after = run.progress, processes.agreed(pace.after(run.step, run.progress))
+            before, after = run.progress, processes.agreed(pace.after(run.steps, run.progress))
             figures, losses = _step(run, plan, data, after, processes)
             due = processes.first and (after == 1 or time.monotonic() - saved_at > every_s)
             # A finite loss can have gradients that are not: what is kept must be weights that training can go on from.
@@ -98,15 +104,15 @@ def _step(
     """Take a step that leads to progress `after`: figures for the journal, and the losses."""
     begun, before, lr = time.monotonic(), run.progress, learning_rate(plan, run.progress, after)
     if isinstance(run.recipe, Staged):
-        if run.recipe.begin(run.net, before, after):
+        if run.recipe.begin(run.net, run.phase(before), run.phase(after)):
             run.forget_steps()
-        lr *= run.recipe.lr_scale(before)
+        lr *= run.recipe.lr_scale(run.phase(before))
     run.optimizer.zero_grad(set_to_none=True)
     losses: dict[str, float] = {}
     with run.precision.autocast(), processes.norms():
         for images, labels in _parts(dataset, plan, run.step, processes.device):
             rng = np.random.default_rng([plan.seed, run.step])  # every part and every process trains the same subnets
-            for name, loss in run.recipe.backward(run.net, images, labels, before, rng).items():
+            for name, loss in run.recipe.backward(run.net, images, labels, run.phase(before), rng).items():
                 losses[name] = losses.get(name, 0.0) + loss / plan.accumulate
     processes.average_gradients(run.net, plan.accumulate)
     run.update(lr, plan.clip_norm)
@@ -129,7 +135,7 @@ def _parts(dataset: Dataset, plan: TrainPlan, step: int, device: torch.device) -
 
 def _note(run: Run, plan: TrainPlan, losses: Mapping[str, float], probe: Probe | None) -> str:
     seen = f"; accuracy {_percent(probe.seen)}" if probe and probe.seen else ""
-    return f"step {run.step}{'' if plan.time_s else f' of {plan.steps}'}; loss {_listed(losses)}{seen}"
+    return f"step {run.step}{'' if plan.time_s else f' of {run.begun_at + plan.steps}'}; loss {_listed(losses)}{seen}"
 
 
 def _listed(losses: Mapping[str, float]) -> str:

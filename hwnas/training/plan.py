@@ -43,9 +43,10 @@ class TrainPlan:
             if not 0 <= getattr(self, name) < 1:
                 raise InvalidInputError(f"{name} is {getattr(self, name):g}: it is a share, from 0 to below 1")
 
-    def made(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a run with these settings is what this plan leads to."""
-        return settings == asdict(self) | ({"steps": settings.get("steps")} if self.time_s else {})
+    def like(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a training with these settings is one like this, for another number of steps or another time."""
+        long = {name: settings.get(name) for name in ("steps", "time_s")}
+        return all(type(value) in (int, float) for value in long.values()) and settings == asdict(self) | long
 
 
 def usual(optimizer: str) -> dict[str, Any]:

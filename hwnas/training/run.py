@@ -15,12 +15,21 @@ from hwnas.nets.supernet import Supernet
 from hwnas.training.distributed import Processes
 from hwnas.training.plan import TrainPlan
 from hwnas.training.precision import Precision
-from hwnas.training.recipes import Recipe, Remembering
+from hwnas.training.recipes import Finishing, Recipe, Remembering
 from hwnas.training.weights import read_tensors
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError, first_line
 
 EMA_BEGINS = 10  # the average follows weights that have only begun to learn more closely
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The finished supernet that a training goes on from."""
+
+    supernet: str  # SHA-256 of its file
+    steps: int  # it was trained for
+    parts: list[dict[str, Any]]  # what its header says of the trainings these were taken in
 
 
 @dataclass
@@ -35,17 +44,47 @@ class Run:
     identity: dict[str, Any]  # what a checkpoint must be of
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights, if `ema`
     averaged: int = 0  # steps that are in the average
-    step: int = 0
-    progress: float = 0.0
+    step: int = 0  # those of earlier trainings counted
+    progress: float = 0.0  # of this training
     seconds: float = 0.0
 
     @classmethod
-    def begin(cls, net: Supernet, recipe: Recipe, plan: TrainPlan, precision: Precision, data: str) -> Self:
+    def begin(
+        cls,
+        net: Supernet,
+        recipe: Recipe,
+        plan: TrainPlan,
+        precision: Precision,
+        data: str,
+        begun: Begun | None = None,
+    ) -> Self:
         """A run on the data set `data`, before its first step."""
-        identity = {"space": net.space.name, "data": data, "plan": asdict(plan)}
+        identity = {
+            "space": net.space.name,
+            "data": data,
+            "plan": asdict(plan),
+            "begun": asdict(begun) if begun else None,
+        }
         run = cls(net, recipe, optimizer_of(net, plan), precision, plan.ema, identity)
+        run.step = begun.steps if begun else 0
         run.forget_steps()
         return run
+
+    @property
+    def begun_at(self) -> int:
+        """How many steps earlier trainings had taken."""
+        return int(self.identity["begun"]["steps"]) if self.identity["begun"] else 0
+
+    @property
+    def steps(self) -> int:
+        """How many steps this training has taken."""
+        return self.step - self.begun_at
+
+    def phase(self, progress: float) -> float:
+        """The progress that the recipe is told: a net that was trained before stays in the last phase."""
+        if not (self.begun_at and isinstance(self.recipe, Finishing)):
+            return progress
+        return self.recipe.last_phase + (1 - self.recipe.last_phase) * progress
 
     def forget_steps(self) -> None:
         """Drop what depends on earlier weights: momentum and the average."""
@@ -107,7 +146,7 @@ class Run:
         if {key: state.get(key) for key in self.identity} != self.identity:
             raise InvalidInputError(
                 f"{path} is a checkpoint of another training run ({_described(state)}): finish that one with its own "
-                "settings, or give --restart to drop it"
+                "settings, remove that file, or give --restart to train anew"
             )
         try:
             self._load(tensors, state)

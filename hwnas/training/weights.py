@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class TrainedSupernet:
     plan: dict[str, Any]  # the settings it was trained with; none if it was imported
     origin: dict[str, str]  # `file` and `sha256` of what it was imported from; none if it was trained here
     sha256: str
+    parts: list[dict[str, Any]] = field(default_factory=list)  # steps, time and beginning of each of several trainings
 
     @property
     def seed(self) -> int:
@@ -73,10 +74,21 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
+def read_header(path: Path) -> dict[str, Any]:
+    """The JSON header of a safetensors file of ours, {} if there is no such file; raises InvalidInputError."""
+    return read_tensors(path)[1] if path.exists() else {}
+
+
 def save_supernet(
-    net: Supernet, path: Path, *, data: str, plan: dict[str, Any], origin: Mapping[str, str] | None = None
+    net: Supernet,
+    path: Path,
+    *,
+    data: str,
+    plan: dict[str, Any],
+    origin: Mapping[str, str] | None = None,
+    parts: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """Write a supernet to `path`, atomically: one that was trained by `plan`, or imported from `origin`."""
+    """Write a supernet to `path`, atomically: trained by `plan`, in several `parts` perhaps, or with an `origin`."""
     space = net.space
     header = {
         "space": space.name,
@@ -85,6 +97,7 @@ def save_supernet(
         "data": data,
         "plan": plan,
         **({"origin": dict(origin)} if origin else {}),
+        **({"parts": [dict(part) for part in parts]} if parts else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     write_atomically(path, save(tensors, {"hwnas": json.dumps(header)}))
@@ -98,9 +111,10 @@ def load_supernet(path: Path) -> TrainedSupernet:
         net = Supernet(space)
         net.load_state_dict(tensors)
         data, plan, origin = str(header["data"]), dict(header["plan"]), dict(header.get("origin", {}))
+        parts = [dict(part) for part in header.get("parts", [])]
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"{path} does not fit its own header: {first_line(error)}") from error
-    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path))
+    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path), parts)
 
 
 def shipped_supernet(space: SearchSpace, data: str) -> Path | None:

@@ -203,8 +203,8 @@ def test_a_supernet_of_another_space_is_refused(hwnas, workspace, supernet):
 
 def test_a_supernet_trained_with_other_settings_is_not_replaced_unasked(hwnas, workspace, supernet):
     before = supernet.read_bytes()
-    done = hwnas("train", "--steps", "3", "--batch", "8", "--workspace", workspace)
-    assert done.code == 3 and "other settings: give --restart" in done.refusal
+    done = hwnas("train", "--steps", "3", "--batch", "9", "--workspace", workspace)
+    assert done.code == 3 and "other settings" in done.refusal and "--restart" in done.refusal
     assert supernet.read_bytes() == before
 
 

@@ -1,6 +1,6 @@
 """Recipes for training a supernet: one file each, with `build() -> Recipe`. The file's name is the recipe's.
 
-A recipe that must do more than add gradients is `Staged` or `Remembering`, too; the loop asks by `isinstance`.
+A recipe that must do more than add gradients is `Staged`, `Finishing` or `Remembering`, too: the loop looks which.
 """
 
 from collections.abc import Mapping
@@ -42,6 +42,13 @@ class Staged(Protocol):
         True if single weights have changed places: momentum and averages of weights then begin anew.
         """
         ...
+
+
+@runtime_checkable
+class Finishing(Protocol):
+    """A recipe whose last phase is what a finished net is trained further by; others begin from progress 0 again."""
+
+    last_phase: float  # the progress at which it begins
 
 
 @runtime_checkable

@@ -51,6 +51,8 @@ NARROWING: Final = ELASTIC["expand"]
 class Progressive:
     """Trains subnets of what the current phase allows."""
 
+    last_phase = PHASES[-1].start
+
     def __init__(self) -> None:
         self._teacher: dict[str, Tensor] = {}
 
