@@ -1,14 +1,20 @@
 """The command line. Only this package prints, reads the environment, or decides an exit code."""
 
+import errno
+import re
 import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from hwnas.cli.output import UnwritableError, flush_out, give_up_stdout, say, spell_out_what_streams_lack
 from profilers.errors import HwnasError
 
+WRONG_USAGE = 2
 INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
+_MEANT = re.compile(r"\.? \(Possible options: (.*)\)$|\. Did you mean (.*)\?$")  # as typer puts it
+_OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
 class _Interrupted(BaseException):
@@ -20,23 +26,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     show = warnings.showwarning
     warnings.showwarning = _one_line  # type: ignore[assignment]  # takes what it needs, ignores the rest
     handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    spell_out_what_streams_lack()
     try:
-        from hwnas.cli.commands import app
-
-        app(list(arguments) if arguments is not None else None, prog_name="hwnas")
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        code = _run(arguments)
+        flush_out()
+        return code
     except HwnasError as error:
-        print(f"hwnas: {error}", file=sys.stderr)
+        say(f"hwnas: {error}")
+        return error.exit_code
+    except UnwritableError as error:
+        give_up_stdout()
+        if not error.broken_pipe:
+            say(f"hwnas: {error}")
         return error.exit_code
     except _Interrupted:
-        print("hwnas: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        say("hwnas: interrupted; what was finished is kept, the same command goes on from there")
         return INTERRUPTED
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         warnings.showwarning = show
-    return 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    """Run a command; returns its exit code, also of wrong usage, which is told in one line like all that is wrong."""
+    from typer import BadParameter
+
+    from hwnas.cli.commands import app
+
+    usage_error: Any = next(
+        base for base in BadParameter.__mro__ if base.__name__ == "ClickException"
+    )  # a private name
+    words = list(arguments) if arguments is not None else None
+    try:
+        code = app(words, prog_name="hwnas", standalone_mode=False)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except usage_error as error:
+        return _wrong_usage(error)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OF_STREAMS:
+            raise
+        raise UnwritableError(error) from error  # of help, which typer prints
+    return code if isinstance(code, int) else 0
+
+
+def _wrong_usage(error: Any) -> int:
+    told, context = error.format_message().removeprefix("Invalid value: "), getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        if told:
+            print(told, file=sys.stderr)
+        return WRONG_USAGE
+    command = context.command_path if context else "hwnas"
+    wrong, _, meant = _MEANT.sub(lambda found: f"\n{found[1] or found[2]}", told).rstrip(".?").partition("\n")
+    hint = f"; did you mean {meant}?" if meant else ""
+    say(f"hwnas: {wrong[:1].lower()}{wrong[1:].rstrip('.')}; see {command} --help{hint}")
+    return WRONG_USAGE
 
 
 def _interrupt(*_: object) -> NoReturn:
@@ -44,4 +89,4 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _one_line(message: Warning | str, *_: object) -> None:
-    print(f"hwnas: note: {message}", file=sys.stderr)
+    say(f"hwnas: note: {message}")

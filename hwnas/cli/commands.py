@@ -19,6 +19,7 @@ from hwnas.cli.options import (
     SpaceName,
     WorkspaceFolder,
 )
+from hwnas.cli.output import out
 
 app = typer.Typer(
     name="hwnas",
@@ -37,7 +38,7 @@ app.command()(finding.specialize)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"hwnas {hwnas.__version__}")
+        out(f"hwnas {hwnas.__version__}")
         raise typer.Exit
 
 
@@ -125,7 +126,7 @@ def export(
     if as_json:
         show_json(facts)
     else:
-        print(f"{output}: {facts['arch']}, differs from the net by at most {facts['max_difference']:.1e}")
+        out(f"{output}: {facts['arch']}, differs from the net by at most {facts['max_difference']:.1e}")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwnas.cli.options import Data, Json, Resolution, Seed, SpaceName, WorkspaceFolder
+from hwnas.cli.output import out
 
 if TYPE_CHECKING:
     from hwnas.arch import Arch
@@ -162,4 +163,5 @@ def _show_many(facts: dict[str, Any]) -> None:
     row = [str(facts["subnets"]), str(facts["evaluated_before"])]
     row += [f"{100 * facts['accuracy'][of]:.1f} %" for of in ("least", "median", "most")]
     show_table("Random subnets", ["subnets", "known before", "least", "median", "most accurate"], [row])
-    print(f"best: {facts['best']}\n{facts['log']}")
+    out(f"best: {facts['best']}")
+    out(facts["log"])

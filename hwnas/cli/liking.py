@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hwnas.cli.display import ProgressDisplay, say, say_of
+from hwnas.cli.display import ProgressDisplay, out, say, say_of
 from hwnas.cli.steps import Job
 from hwnas.transferring import profile_like
 from lut.table import LatencyTable
@@ -35,7 +35,7 @@ def profile_like_others(job: Job, like: str, samples: int, plan: Plan) -> dict[s
 
 def show_liking(facts: dict[str, Any]) -> None:
     """What came of it, in a few lines."""
-    print(
+    out(
         f"{facts['table']}: {facts['transferred_blocks']} blocks of {facts['space']} transferred from "
         f"{', '.join(facts['transferred_from'])} by {facts['samples']} measured nets; each of these predicted without "
         f"itself: mean error {facts['left_out_mean_error_pct']:.1f} %, largest {facts['left_out_max_error_pct']:.1f} %"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hwnas.cli.display import say, show_table
+from hwnas.cli.display import out, say, show_table
 from hwnas.cli.values import in_ms
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def show_candidates(found: Sequence[dict[str, Any]]) -> None:
     show_table("Candidates", ["budget", "predicted", "accuracy", "MACs", "params", "architecture"], rows)
     for facts in found:
         for point in facts.get("front", []):
-            print(f"{point['cost']:.4g}  {point['score']:.4f}  {point['arch']}")
+            out(f"{point['cost']:.4g}  {point['score']:.4f}  {point['arch']}")
         if "gap" in facts:
             say(
                 f"surrogate of error {facts['surrogate_error']:.4f}: optimum {facts['surrogate_optimum']:.4f}, "

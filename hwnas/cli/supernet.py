@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hwnas.cli.options import Json, Resolution, WorkspaceFolder
+from hwnas.cli.output import out
 
 app = typer.Typer(help="Import published supernets, export supernets for other tools.", no_args_is_help=True)
 
@@ -43,7 +44,7 @@ def import_(
     if as_json:
         show_json({"supernet": str(path), "space": of_space.name, "params": params, "origin": origin})
     else:
-        print(f"{path}: {params / 1e6:.2f} M parameters of {of_space.name}, {of_space.classes} classes, from {file}")
+        out(f"{path}: {params / 1e6:.2f} M parameters of {of_space.name}, {of_space.classes} classes, from {file}")
 
 
 @app.command()
@@ -66,4 +67,4 @@ def export(
     if as_json:
         show_json({"file": str(file), "sha256": digest_of(file), "supernet": str(trained.path)})
     else:
-        print(f"{file}: the supernet {trained.path} in once-for-all's naming")
+        out(f"{file}: the supernet {trained.path} in once-for-all's naming")

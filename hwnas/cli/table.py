@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hwnas.cli.options import DeviceName, Guess, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
+from hwnas.cli.output import out
 
 if TYPE_CHECKING:
     from hwnas.arch import Arch, Population
@@ -57,15 +58,15 @@ def show(
         ])  # fmt: skip
         show_heat_map("What blocks cost, in ms; the redder, the more for each MAC", heat)
         for nets, found in table.calibrations.items():
-            print(
+            out(
                 f"{nets.removeprefix('net ')} {found['count']:.0f} whole nets, each left out of the fit in turn: "
                 f"mean error {found['mean_error_pct']:.1f} %, largest {found['max_error_pct']:.1f} %"
             )
         if table.states:
-            print("the device when it was last measured:", ", ".join(f"{k} {v}" for k, v in table.states[-1].items()))
+            out(f"the device when it was last measured: {', '.join(f'{k} {v}' for k, v in table.states[-1].items())}")
         if table.sources:
-            print("published in:", ", ".join(table.sources))
-        print(f"{table.path}, SHA-256 {table.content_hash}")
+            out(f"published in: {', '.join(table.sources)}")
+        out(f"{table.path}, SHA-256 {table.content_hash}")
     if png:
         draw_heat_maps({table.path.stem: heat}, png)
 
@@ -135,7 +136,7 @@ def import_(
     if as_json:
         show_json({"table": str(path), "blocks": count, "sources": table.sources})
     else:
-        print(f"{path}: {count} blocks from {', '.join(table.sources)}")
+        out(f"{path}: {count} blocks from {', '.join(table.sources)}")
 
 
 @app.command()
@@ -160,7 +161,7 @@ def export(
         raise InvalidInputError(f"such a file is of one resolution, not of {resolution}: export them one by one")
     content = ofa_yaml(_table(workspace, device, runtime, precision), wanted.vocabulary)
     write_atomically(file, content.encode())
-    print(f"{file}: {len(wanted.vocabulary)} blocks")
+    out(f"{file}: {len(wanted.vocabulary)} blocks")
 
 
 @app.command()
@@ -191,12 +192,13 @@ def check(
     else:
         count = len(wanted.vocabulary)
         measured = count - len(found.missing) - len(found.transferred)
-        print(f"{table.path}: {measured} of {count} blocks of {wanted.name} are measured")
-        print("\n".join(found.lines))
+        out(f"{table.path}: {measured} of {count} blocks of {wanted.name} are measured")
+        for line in found.lines:
+            out(line)
     errors = latency_model(table, wanted).calibration  # which refuses a table that lacks blocks
     if not as_json:
         known = f"mean error {errors.mean_error_pct:.1f} %, largest {errors.max_error_pct:.1f} %"
-        print(f"left-out nets: {known if errors.known else f'error {NOT_KNOWN}'}")
+        out(f"left-out nets: {known if errors.known else f'error {NOT_KNOWN}'}")
     found.refuse()
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwnas.cli.options import Data, Json, Resolution, Seed, SpaceName, WorkspaceFolder
+from hwnas.cli.output import out
 
 if TYPE_CHECKING:
     from hwnas.cli.steps import Job
@@ -126,4 +127,4 @@ def _show(job: "Job", as_json: bool) -> None:
     else:
         rows = [[name, f"{100 * accuracy:.1f} %"] for name, accuracy in accuracies.items()]
         show_table("Supernet", ["subnet", "validation accuracy"], rows)
-        print(trained.path)
+        out(str(trained.path))
