@@ -1,15 +1,21 @@
 """The devices there are: `host`, and what `devices.toml` files describe, one section a device."""
 
 import json
-import tomllib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
+import filelock
 import platformdirs
 
 from profilers.device import Device
-from profilers.errors import InvalidInputError, UnknownNameError
+from profilers.errors import SHOWN_CHARS, InvalidInputError, UnknownNameError, shown
+from profilers.reading import MAX_TOML_BYTES, parse_toml, read_bytes
+from profilers.writing import reported, write_atomically
+
+LOCK_WAIT_S = 30.0
 
 
 def device_files(workspace: Path) -> list[Path]:
@@ -39,22 +45,43 @@ def add_device(device: Device, path: Path) -> None:
 
     Raises InvalidInputError where the file is damaged or has a section of that name already.
     """
-    if device.name in _read(path):
-        raise InvalidInputError(f"{path} has a device {device.name!r} already: choose another name, or edit the file")
-    plain = Device(name=device.name)
-    settings = {f.name: getattr(device, f.name) for f in fields(Device) if f.name != "name"}
-    lines = [f"{key} = {_toml(value)}" for key, value in settings.items() if value != getattr(plain, key)]
     try:
-        section = "\n".join([f"[{_toml(device.name)}]", *lines, ""]).encode()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(b"\n\n" + section if file.tell() else section)
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
+        section = _section(device).encode()
     except UnicodeEncodeError as error:
         raise InvalidInputError(
             f"{path} cannot be written: there is no such character as {error.object[error.start]!r}"
         ) from error
+    with _held(path):
+        there = _content(path)
+        if device.name in _parsed(there, path):
+            raise InvalidInputError(
+                f"{path} has a device {device.name!r} already: choose another name, or edit the file"
+            )
+        write_atomically(path, there + b"\n\n" + section if there else section)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Keep other processes from adding to a `devices.toml` meanwhile."""
+    target = Path(os.path.realpath(path))
+    with reported(path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        held = lock.acquire(timeout=LOCK_WAIT_S)
+    except filelock.Timeout as error:
+        raise InvalidInputError(f"{path} is being written by another hwnas process: try again") from error
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
+    with held:
+        yield
+
+
+def _section(device: Device) -> str:
+    plain = Device(name=device.name)
+    settings = {f.name: getattr(device, f.name) for f in fields(Device) if f.name != "name"}
+    lines = [f"{key} = {_toml(value)}" for key, value in settings.items() if value != getattr(plain, key)]
+    return "\n".join([f"[{_toml(device.name)}]", *lines, ""])
 
 
 def _toml(value: object) -> str:
@@ -64,28 +91,37 @@ def _toml(value: object) -> str:
 
 
 def _read(path: Path) -> dict[str, Device]:
+    return _parsed(_content(path), path)
+
+
+def _content(path: Path) -> bytes:
+    """What is in a `devices.toml`; nothing, if there is none."""
     try:
-        sections = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    return {name: _device(name, section, path) for name, section in sections.items()}
+        return read_bytes(path, MAX_TOML_BYTES)
+    except InvalidInputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return b""
+        raise
+
+
+def _parsed(content: bytes, path: Path) -> dict[str, Device]:
+    return {name: _device(name, section, path) for name, section in parse_toml(content, str(path)).items()}
 
 
 def _device(name: str, section: object, path: Path) -> Device:
     kinds = {f.name: type(f.default) if f.name != "cpus" else list for f in fields(Device) if f.name != "name"}
+    here = f"[{name}]" if name.isprintable() and len(name) < SHOWN_CHARS else f"section {shown(name)}"
     if not isinstance(section, Mapping):
-        raise InvalidInputError(f"{path}: {name!r} must be a section [{name}] with keys {', '.join(kinds)}")
+        raise InvalidInputError(f"{path}: {shown(name)} must be a section {here} with keys {', '.join(kinds)}")
     for key, value in section.items():
         if key not in kinds:
-            raise InvalidInputError(f"{path}: [{name}] has an unknown key {key!r}; keys are {', '.join(kinds)}")
+            raise InvalidInputError(f"{path}: {here} has an unknown key {shown(key)}; keys are {', '.join(kinds)}")
         if type(value) is not kinds[key] and not (kinds[key] is float and type(value) is int):
-            raise InvalidInputError(f"{path}: [{name}] {key} must be of type {kinds[key].__name__}")
+            raise InvalidInputError(f"{path}: {here} {key} must be of type {kinds[key].__name__}")
     if not all(type(cpu) is int and cpu >= 0 for cpu in section.get("cpus", ())):
-        raise InvalidInputError(f"{path}: [{name}] cpus must be whole numbers from 0 on")
+        raise InvalidInputError(f"{path}: {here} cpus must be whole numbers from 0 on")
     settings = dict(section)
     try:
         return Device(name=name, **(settings | {"cpus": tuple(settings.get("cpus", ()))}))
     except InvalidInputError as error:
-        raise InvalidInputError(f"{path}: [{name}] {error}") from error
+        raise InvalidInputError(f"{path}: {here} {error}") from error

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from profilers import backends, runners, shells
-from profilers.errors import InvalidInputError, UnknownNameError
+from profilers.errors import InvalidInputError, UnknownNameError, shown
 from profilers.formats import HSWISH_FORMS, Form
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # names become parts of file names
@@ -31,7 +31,7 @@ class Device:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise InvalidInputError(f"{self.name!r} is no device name: use letters, digits, '.', '_' and '-'")
+            raise InvalidInputError(f"{shown(self.name)} is no device name: use letters, digits, '.', '_' and '-'")
         if self.runtime not in backends.names():
             raise UnknownNameError("runtime", self.runtime, backends.names())
         precisions = backends.load(self.runtime).PRECISIONS

@@ -16,6 +16,9 @@ A message is one line: what happened, why, what to do.
 
 from collections.abc import Iterable, Mapping
 
+SHOWN_CHARS = 100  # of a value that a message quotes
+LINE_CHARS = 300  # of what another library says
+
 
 class HwnasError(Exception):
     """Something a user can act on; never raised for a bug."""
@@ -33,7 +36,7 @@ class UnknownNameError(InvalidInputError):
     """A name that nothing answers to; the message lists what there is."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {name!r}: there is {', '.join(sorted(known)) or 'none'}")
+        super().__init__(f"unknown {kind} {shown(name)}: there is {', '.join(sorted(known)) or 'none'}")
 
 
 class DeviceError(HwnasError):
@@ -78,4 +81,15 @@ class InfeasibleError(HwnasError):
 
 def first_line(error: Exception) -> str:
     """What an error of another library says, to be quoted in ours: its first line, or its name if it says nothing."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}…"
+
+
+def shown(value: object) -> str:
+    """A value from a file as an error message quotes it: on one line, escaped, cut off where it is long."""
+    if isinstance(value, dict | list | tuple | set):
+        return f"a {type(value).__name__} of {len(value)}"
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 64:
+        return f"an integer of {value.bit_length()} bits"
+    text = repr(value[: SHOWN_CHARS + 1] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"

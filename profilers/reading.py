@@ -1,6 +1,6 @@
 """Reading files that anybody may have written: bounded in size, nesting and numbers, refused in one line.
 
-`read_json`, `read_toml` and `read_yaml_pairs` give plain values without NaN, infinities, integers beyond 64 bits or
+`read_json`, `parse_toml` and `read_yaml_pairs` give plain values without NaN, infinities, integers beyond 64 bits or
 text that cannot be encoded. `Fields` reads typed values out of a record and names key and file where one is wrong.
 Everything here raises InvalidInputError, and nothing else, whatever the bytes are.
 """
@@ -18,29 +18,18 @@ from typing import Any
 
 import yaml
 
-from profilers.errors import InvalidInputError, first_line
+from profilers.errors import InvalidInputError, first_line, shown
 
 MAX_BYTES = 64 << 20  # of a file of text; tables as others publish them have 1 MB
 MAX_TOML_BYTES = 256 << 10
 MAX_NESTING = 64
 MAX_INTEGER = 2**63 - 1
 MAX_SCALAR_CHARS = 4096  # of one YAML value: its numbers in base 60 take quadratic time
-SHOWN_CHARS = 100
 BRACKETS = b"[]{}"
 NO_BRACKETS = bytes(set(range(256)) - set(BRACKETS))
 STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 YAML_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where PyYAML was built with it
-
-
-def shown(value: object) -> str:
-    """A value from a file as an error message quotes it: on one line, escaped, cut off where it is long."""
-    if isinstance(value, dict | list | tuple | set):
-        return f"a {type(value).__name__} of {len(value)}"
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_INTEGER:
-        return f"an integer of {value.bit_length()} bits"
-    text = repr(value[: SHOWN_CHARS + 1] if isinstance(value, str | bytes) else value)
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
 
 
 def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
@@ -69,6 +58,14 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> Any:
 def parse_json(content: bytes | str, source: str) -> Any:
     """The value of a JSON text; `source` says in messages where it is from. Raises InvalidInputError."""
     try:
+        return plain_json(content)
+    except ValueError as error:
+        raise InvalidInputError(f"{source} cannot be read as JSON: {first_line(error)}") from error
+
+
+def plain_json(content: bytes | str) -> Any:
+    """The value of a JSON text; raises ValueError, and nothing else, where it is none or not plain."""
+    try:
         text = content if isinstance(content, str) else content.decode("utf-8")
         if _too_deep(text.encode("utf-8", "replace")):
             raise ValueError(f"it nests deeper than {MAX_NESTING} levels")
@@ -76,27 +73,26 @@ def parse_json(content: bytes | str, source: str) -> Any:
         if SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError as error:
-        raise InvalidInputError(f"{source} cannot be read as JSON: it is not UTF-8 text") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInputError(f"{source} cannot be read as JSON: {first_line(error)}") from error
+        raise ValueError("it is not UTF-8 text") from error
+    except RecursionError as error:
+        raise ValueError("it nests too deeply") from error
     return value
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """The value in a TOML file; raises InvalidInputError."""
-    content = read_bytes(path, MAX_TOML_BYTES)
+def parse_toml(content: bytes, source: str) -> dict[str, Any]:
+    """The value of a TOML text; `source` says in messages where it is from. Raises InvalidInputError."""
     try:
         if any(line.count(b".") > MAX_NESTING for line in content.splitlines()):
             raise ValueError("it nests too deeply")  # keys of many parts take tomllib quadratic time
         value = tomllib.loads(content.decode("utf-8"))
         _check_plain(value)
     except UnicodeError as error:
-        raise InvalidInputError(f"{path} cannot be read as TOML: it is not UTF-8 text") from error
+        raise InvalidInputError(f"{source} cannot be read as TOML: it is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         why = "it nests too deeply" if isinstance(error, RecursionError) else first_line(error)
         if "integer string conversion" in why:
             why = "it has an integer that is too large"
-        raise InvalidInputError(f"{path} cannot be read as TOML: {why}") from error
+        raise InvalidInputError(f"{source} cannot be read as TOML: {why}") from error
     return value
 
 

@@ -16,7 +16,11 @@ LINE_ENDS = "a\nb\r\n\x0b\x0c\x1c\x85\u2028 ü €"
 RECORDS = [{"n": 1}, {"text": LINE_ENDS}, {"nested": {"list": [1.5, None, True]}}]
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63) + 1, 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -116,7 +120,10 @@ def test_a_file_of_another_format_or_version_is_refused_and_left_alone(
     assert path.read_bytes() == content
 
 
-@pytest.mark.parametrize("damage", [b"garbage", b"", b"[1]", b'"text"', b'{"n":', b"\xff\xfe", b"\x00" * 9])
+@pytest.mark.parametrize(
+    "damage",
+    [b"garbage", b"", b"[1]", b'"text"', b'{"n":', b"\xff\xfe", b"\x00" * 9, b"[" * 100_000, b'{"n":' + b"9" * 5000],
+)
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_damaged_line_is_refused_with_its_number(tmp_path: Path, damage: bytes, number: int) -> None:
     path = tmp_path / "log"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from profilers.configuration import add_device, find_device
+from profilers.configuration import add_device, configured_devices, find_device
 from profilers.device import Device
 from profilers.errors import InvalidInputError
 
@@ -70,3 +70,36 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InvalidInputError, match=r"devices.toml cannot be (read|written)"):
         add_device(Device(name="toy"), tmp_path / "file" / "devices.toml")
+
+
+def test_adding_leaves_a_link_a_link_and_permissions_as_they_are(tmp_path: Path) -> None:
+    real, link = tmp_path / "dotfiles" / "devices.toml", tmp_path / "devices.toml"
+    real.parent.mkdir()
+    real.write_text("# mine\n[pi]\n")
+    real.chmod(0o640)
+    link.symlink_to(real)
+    add_device(Device(name="toy"), link)
+    assert link.is_symlink() and real.read_text() == '# mine\n[pi]\n\n\n["toy"]\n'
+    assert real.stat().st_mode & 0o777 == 0o640 and set(configured_devices(tmp_path)) == {"host", "pi", "toy"}
+
+
+@pytest.mark.parametrize("room", [0, 3, 20, 90])
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(tmp_path: Path, room: int) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "devices.toml"
+    path.write_text("# mine\n[pi]\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(InvalidInputError, match="cannot be written"):
+            add_device(Device(name="toy", runner="/" + "x" * 90 + "/python3", connect="ssh://pi"), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_text() == "# mine\n[pi]\n" and not list(tmp_path.glob("*.tmp")) + list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_name_of_a_section_is_quoted_on_one_line(tmp_path: Path) -> None:
+    (tmp_path / "devices.toml").write_text('["\\u001b[31m' + "x" * 9000 + '"]\nthreads = "\\n"\n')
+    with pytest.raises(InvalidInputError) as refused:
+        configured_devices(tmp_path)
+    assert len(str(refused.value)) < 400 and str(refused.value).isprintable()

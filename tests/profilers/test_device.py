@@ -115,7 +115,7 @@ def test_the_workspace_overrides_the_user_and_the_user_overrides_host(workspace:
         ('[toy]\nconnect="adb://x"\nrunner="/x/benchmark_model"\n', "measures with litert and not with onnxruntime"),
         ('[toy]\nrunner="python3"\n', "a local device has no runner"),
         ("[toy]\ncooldown_s=-1\n", "cooldown_s is a number of seconds from 0 on"),
-        ("[toy]\ncooldown_s=nan\n", "cooldown_s is a number of seconds from 0 on"),
+        ("[toy]\ncooldown_s=nan\n", "cannot be read as TOML: nan is no finite number"),
         ("toy = 1\n", r"'toy' must be a section \[toy\]"),
         ("[toy\n", "cannot be read"),
         ("[toy]\n[toy]\n", "cannot be read"),

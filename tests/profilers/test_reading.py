@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from profilers.errors import InvalidInputError
-from profilers.reading import Fields, parse_json, read_bytes, read_json, read_toml, read_yaml_pairs, shown
+from profilers.errors import InvalidInputError, shown
+from profilers.reading import (
+    MAX_TOML_BYTES,
+    Fields,
+    parse_json,
+    parse_toml,
+    read_bytes,
+    read_json,
+    read_yaml_pairs,
+)
 
 DEEP = 100_000
 
@@ -72,7 +80,7 @@ def test_plain_json_is_read_as_it_is() -> None:
     ],
 )
 def test_toml_that_is_not_plain_is_refused(tmp_path: Path, content: str | bytes, why: str) -> None:
-    assert why in refusal(read_toml, content, tmp_path)
+    assert why in refusal(lambda path: parse_toml(read_bytes(path, MAX_TOML_BYTES), str(path)), content, tmp_path)
 
 
 @pytest.mark.parametrize(
