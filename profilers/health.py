@@ -1,6 +1,7 @@
 """How a device is, before anything is measured on it: a look from outside, and a self test of some seconds."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,9 +51,10 @@ def _far_health(device: Device) -> Health:
         lacking = runners.lacking(device, shell, machine)
         return Health("runner missing", lacking, machine) if lacking else Health("ready", machine=machine)
     except DeviceError:  # only now, since what is listed may have been so before the device was mended
-        for found in shells.connector(device.connect.partition("://")[0]).discover():
-            if found.connect == device.connect and found.state != "ready":
-                return Health(found.state, found.advice, found.description)
+        with suppress(DeviceError):  # what discovery fails of is what the device failed of
+            for found in shells.connector(device.connect.partition("://")[0]).discover():
+                if found.connect == device.connect and found.state != "ready":
+                    return Health(found.state, found.advice, found.description)
         raise
     finally:
         shell.close()

@@ -8,9 +8,12 @@ from profilers.errors import UnknownNameError
 
 
 def names(package: str) -> tuple[str, ...]:
-    """Names of the plug-ins in `package`, sorted; a file `digit_pairs.py` answers to `digit-pairs`."""
-    folder = importlib.import_module(package).__path__
-    return tuple(sorted(found.name.replace("_", "-") for found in pkgutil.iter_modules(folder)))
+    """Names of the plug-ins in `package`, sorted; a file `digit_pairs.py` answers to `digit-pairs`.
+
+    A file whose name begins with `_` is a helper of plug-ins, and none itself.
+    """
+    files = [found.name for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+    return tuple(sorted(name.replace("_", "-") for name in files if not name.startswith("_")))
 
 
 def load(package: str, kind: str, name: str) -> ModuleType:

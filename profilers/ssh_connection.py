@@ -65,10 +65,14 @@ def _rejection(
 
     host, port = options.host_key_alias or options.host, options.port if options.port != 22 else None
     by_hand = shlex.join([*(["-p", str(port)] if port else []), f"{options.username}@{options.host}"])
+    if (options.tunnel or options.proxy_command) and options.host not in str(error):
+        kind = LostError if isinstance(error, asyncssh.ConnectionLost) else DeviceError
+        return kind(f"{name}: no way through the jump host or proxy: {error}: see what this tells: ssh -v {by_hand}")
     if isinstance(error, asyncssh.ConnectionLost):
-        return LostError(f"{name}: the ssh server hung up: {error}: is it starting, or out of sessions?")
-    if options.tunnel and options.host not in str(error):
-        return DeviceError(f"{name}: no way through the jump host: {error}: see what this tells: ssh -v {by_hand}")
+        return LostError(
+            f"{name}: what answers there ended the connection before any ssh session: {error}: is that an ssh server, "
+            "is it just starting, or out of sessions?"
+        )
     if isinstance(error, asyncssh.PermissionDenied):
         return UnauthorisedError(f"{name}: {error}: none of your keys opens it; give it one by: ssh-copy-id {by_hand}")
     if isinstance(error, asyncssh.HostKeyNotVerifiable | asyncssh.KeyExchangeFailed):

@@ -44,19 +44,17 @@ def _row(device: "Device") -> dict[str, Any]:
 
 
 def _found(known: set[str]) -> list[dict[str, Any]]:
-    """The devices that can be seen, and are in no `devices.toml`."""
-    from profilers import shells
+    """The devices that can be seen, and are in no `devices.toml`; and what keeps others from being seen."""
+    from profilers.shells import discovered
 
-    found = [device for scheme in shells.schemes() for device in shells.connector(scheme).discover()]
+    unknown = {"device": "", "runtime": "", "version": "", "precision": "", "threads": "", "batch": ""}
     return [
-        {
-            "device": "", "connect": device.connect, "runtime": "", "version": "", "precision": "", "threads": "",
-            "batch": "", "machine": device.description, "state": device.state,
-            "advice": device.advice or f"hwnas devices add NAME --connect {device.connect}",
-        }
-        for device in found
+        unknown
+        | {"connect": device.connect, "machine": device.description, "state": device.state}
+        | {"advice": device.advice or f"hwnas devices add NAME --connect {device.connect}"}
+        for device in discovered()
         if device.connect not in known
-    ]  # fmt: skip
+    ]
 
 
 @app.command()

@@ -16,8 +16,9 @@ from profilers.runners.job import Answer, Job
 LOOK_FIRST_S, LOOK_S = 0.3, 2.0  # each look takes the device some ms of one core
 START_S = 120.0  # a board that is emulated starts a program in half a minute
 
+MAX_RESULT_BYTES = 16 << 20  # of one job: some 40 bytes for each repetition
 _LOOK = """
-tail -c "+$1" "$2/result" 2>/dev/null
+tail -c "+$1" "$2/result" 2>/dev/null | head -c "$3"
 printf '\\n--\\n%s ' "$(wc -c <"$2/result")"
 pid=$(cat "$2/pid" 2>/dev/null) && tr '\\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null
 """
@@ -73,11 +74,17 @@ class StartedRunner:
 
     def _look(self, job: Job, place: str, answer: Answer) -> bool:
         """Read on in the answer; returns whether the runner still runs."""
-        done = self.site.shell.run(["sh", "-c", _LOOK, "sh", str(answer.taken + 1), place])
+        words = [str(answer.taken + 1), place, str(MAX_RESULT_BYTES)]
+        done = self.site.shell.run(["sh", "-c", _LOOK, "sh", *words])
         text, separator, rest = done.out.rpartition("\n--\n")
         size, _, command_line = rest.partition(" ")
         if not separator or not (size or "0").isdecimal():
             raise DeviceError(f"the device answered {done.out[:80]!r} {done.err[:80]!r} when the result was looked at")
+        if len(size) > 12 or int(size or "0") > MAX_RESULT_BYTES:
+            raise DeviceError(
+                f"the device's result file has {size[:20]} bytes, more than any job gives: another program writes to "
+                "the same folder; give the device to one at a time, and start again"
+            )
         answer.take(text)
         if int(size or "0") < answer.taken:
             raise DeviceError(

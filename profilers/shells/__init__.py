@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from urllib.parse import unquote
 
 from profilers import plugins
-from profilers.errors import InvalidInputError
+from profilers.errors import DeviceError, InvalidInputError
 
 ANSWER_S = 20.0  # how long a command that only looks something up may take
 
@@ -78,7 +78,10 @@ class Connector(Protocol):
         ...
 
     def discover(self) -> list[Found]:
-        """The devices that can be seen without being told where they are; none where that is not possible."""
+        """The devices that can be seen without being told where they are; none where that is not possible.
+
+        Raises DeviceError where it should be, and what would find them is broken or hangs.
+        """
         ...
 
 
@@ -98,3 +101,14 @@ def open_shell(connect: str) -> Shell:
     if not separator or not address:
         raise InvalidInputError(f"{connect!r} is no address: use local, adb://SERIAL or ssh://user@host:port")
     return connector(scheme).open_shell(unquote(address))
+
+
+def discovered() -> list[Found]:
+    """The devices that can be seen in any way; a way that is broken is told of in the place of its devices."""
+    found = list[Found]()
+    for scheme in schemes():
+        try:
+            found += connector(scheme).discover()
+        except DeviceError as error:
+            found.append(Found(f"{scheme}://", "not usable", str(error)))
+    return found

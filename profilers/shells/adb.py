@@ -22,6 +22,7 @@ from pathlib import Path
 
 from profilers.errors import DeviceError, InvalidInputError, LostError, UnauthorisedError
 from profilers.shells import ANSWER_S, Done, Found
+from profilers.shells._bounded import MAX_ANSWER_BYTES, AnswerTooLongError, run_bounded
 
 PATIENCE_S = 3.0  # just plugged in, a phone is offline or unauthorized for a moment, and a fresh server sees nothing
 PROBE_S = 3.0  # what answers takes milliseconds
@@ -36,11 +37,8 @@ def open_shell(address: str) -> "AdbShell":
 
 
 def discover() -> list[Found]:
-    """What `adb devices` lists; nothing where there is no adb that works."""
-    try:
-        return list(found(_devices("-l")))
-    except DeviceError:
-        return []
+    """What `adb devices` lists; nothing where adb is not installed. Raises DeviceError for one that does not work."""
+    return list(found(_devices("-l"))) if _installed() else []
 
 
 class AdbShell:
@@ -87,12 +85,14 @@ class AdbShell:
     def pull(self, path: str, timeout_s: float = ANSWER_S) -> bytes:
         """The content of a file; see Shell. Of a file that grows meanwhile, at least what it held at the start."""
         size = self.run(["sh", "-c", 'wc -c <"$1"', "sh", path])
-        if size.code or not size.out.strip().isdigit():
+        if size.code or not size.out.strip().isdecimal():
             why = " ".join((size.err or size.out).split())
             raise DeviceError(f"{self._serial} has no file {path} to give: {why}")
+        if int(size.out[:20]) > MAX_ANSWER_BYTES:
+            raise AnswerTooLongError(f"{self._serial}: the file {path}")
         with tempfile.TemporaryDirectory(prefix="hwnas-") as folder:
             copy = Path(folder, "file")
-            copied = self._talk(["pull", path, str(copy)], timeout_s, f"fetching {path}")
+            copied = self._talk(["pull", path, str(copy)], timeout_s, f"fetching {path}", written=copy)
             data = copy.read_bytes() if copied.returncode == 0 and copy.is_file() else b""
         if copied.returncode or len(data) < int(size.out):
             raise self._broken(f"fetching {path}")
@@ -117,10 +117,14 @@ class AdbShell:
             f"{self._serial} does not take {needed} in {folder}: {why}{space}: make room or mend that there"
         )
 
-    def _talk(self, arguments: Sequence[str], timeout_s: float, doing: str) -> "subprocess.CompletedProcess[bytes]":
-        """Let the client talk to the device; raises LostError when the time is over."""
+    def _talk(
+        self, arguments: Sequence[str], timeout_s: float, doing: str, written: Path | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Let the client talk to the device, and perhaps write a file; raises LostError when the time is over."""
         try:
-            return _adb(["-s", self._serial, *arguments], timeout_s)
+            return _adb(["-s", self._serial, *arguments], timeout_s, written)
+        except AnswerTooLongError:
+            raise AnswerTooLongError(f"{self._serial}: {doing}") from None
         except LostError:
             if self._answers():
                 raise LostError(f"{self._serial} was still {doing} after {timeout_s:g} s: allow more time") from None
@@ -129,9 +133,10 @@ class AdbShell:
         raise self._broken(doing)
 
     def _answers(self) -> bool:
+        """Whether it runs a command, whatever its shell prints before."""
         try:
-            return _adb(["-s", self._serial, "shell", "echo yes"], PROBE_S).stdout.strip() == b"yes"
-        except LostError:
+            return _adb(["-s", self._serial, "shell", "echo yes"], PROBE_S).stdout.rstrip().endswith(b"yes")
+        except (LostError, AnswerTooLongError):
             return False
 
     def _connect(self) -> None:
@@ -227,14 +232,15 @@ def found(listing: str) -> Iterator[Found]:
 
 
 def script(command: Sequence[str], nonce: str, timeout_s: float) -> str:
-    """What a device's shell is told: run the command, then say on a line of its own that it ended and how.
+    """What a device's shell is told: run the command between two lines that say it begins, and that it ended and how.
 
-    The command is killed on the device a little later than given up here, so that what is left behind by a broken
-    connection ends too. The first `timeout` tries whether there is one that understands these options.
+    What a shell or a linker prints before the first of them is none of the command's. The command is killed on the
+    device a little later than given up here, so that what is left behind by a broken connection ends too. The first
+    `timeout` tries whether there is one that understands these options.
     """
     limit = f"timeout -s KILL {int(timeout_s) + 2}"
     return (
-        f"t=; {limit} true >/dev/null 2>&1 && t='{limit}'; "
+        f"t=; {limit} true >/dev/null 2>&1 && t='{limit}'; echo; echo {nonce} begins; "
         f"$t {shlex.join(command)} </dev/null; r=$?; echo; echo {nonce} $r"
     )
 
@@ -244,10 +250,12 @@ def ended(client: "subprocess.CompletedProcess[bytes]", nonce: str) -> Done | No
 
     Devices older than Android 7 run every command on a terminal, which makes CR LF of each LF.
     """
-    end = re.search(rb"\r?\n%b (\d+)(\r?)\n\Z" % nonce.encode(), client.stdout)
+    begin = re.search(rb"(?:\A|\n)%b begins\r?\n" % nonce.encode(), client.stdout)
+    rest = client.stdout[begin.end() :] if begin else b""
+    end = re.search(rb"\r?\n%b (\d{1,3})(\r?)\n\Z" % nonce.encode(), rest)
     if end is None:
         return None
-    out = client.stdout[: end.start()]
+    out = rest[: end.start()]
     return Done(int(end[1]), _text(out.replace(b"\r\n", b"\n") if end[2] else out), _text(client.stderr))
 
 
@@ -266,21 +274,25 @@ def _devices(*options: str) -> str:
     raise LostError(f"adb does not work on this computer: {why}: see what `adb devices` says")
 
 
-def _adb(arguments: Sequence[str], timeout_s: float) -> "subprocess.CompletedProcess[bytes]":
-    """Run the adb client; raises LostError, with the client killed, when the time is over."""
+def _adb(
+    arguments: Sequence[str], timeout_s: float, written: Path | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run the adb client; raises LostError, with the client killed, when the time is over, and AnswerTooLongError."""
     try:
-        return subprocess.run(
-            [_program(), *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
-        )
+        return run_bounded([_program(), *arguments], timeout_s, written)
     except subprocess.TimeoutExpired:
         raise LostError(f"adb did not answer within {timeout_s:g} s: see whether `adb devices` does") from None
     except OSError as error:
         raise DeviceError(f"adb cannot be started: {error}") from None
 
 
-def _program() -> str:
+def _installed() -> str | None:
     """Where adb is. Nothing else outside of the command line reads the environment: this only finds a program."""
-    program = shutil.which("adb") or shutil.which("adb", path=os.pathsep.join(map(str, _folders())))
+    return shutil.which("adb") or shutil.which("adb", path=os.pathsep.join(map(str, _folders())))
+
+
+def _program() -> str:
+    program = _installed()
     if program is None:
         raise DeviceError("adb is not installed: apt install adb, pip install adbutils, or set ANDROID_HOME")
     return program

@@ -5,6 +5,7 @@ import math
 import os
 import posixpath
 import re
+import secrets
 import shlex
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from profilers.errors import DeviceError, InvalidInputError, LostError
 from profilers.shells import ANSWER_S, Done, Found
+from profilers.shells._bounded import MAX_ANSWER_BYTES, AnswerTooLongError
 from profilers.ssh_connection import connect
 
 if TYPE_CHECKING:
@@ -30,12 +32,14 @@ ADDRESS = re.compile(
 )
 
 # What the device's `sh` reads from its input, so that the user's login shell there, whichever it is, sees no word of
-# ours; it obeys once the last brace has come. A program must not stay behind when its time is over or the connection
+# ours; it obeys once the last brace has come. What that shell prints before the line {begin} is none of the program's.
+# A program must not stay behind when its time is over or the connection
 # gone: sshd leaves it alone then, and not every board has `timeout`. So two guards wait, one for the clock and one for
 # the end of the input, and the first to see its event kills the process group, which sshd made for this session.
 # `exec`, because a program is meant and never a builtin of its name. `kill -9 $!`, because dash 0.5 loses a milder
 # signal to a child that it has only just started.
 SCRIPT = """{{
+printf '\\n%s\\n' {begin}
 exec 3<&0 </dev/null
 {{ trap 'kill -9 $!; wait; exit' TERM; sleep {seconds} & wait $!; kill -9 0; }} >/dev/null 2>&1 3<&- &
 clock=$!
@@ -53,7 +57,7 @@ exit $code
 
 def open_shell(address: str) -> "SshShell":
     """A shell on the board at `user@host:port`, user and port optional; raises InvalidInputError."""
-    found = ADDRESS.fullmatch(address)
+    found = ADDRESS.fullmatch(address) if address.isprintable() else None
     if not found or not 0 < int(found[4] or 22) < 65536:
         raise InvalidInputError(f"{address!r} is no address for ssh: use user@host:port, an IPv6 host in brackets")
     return SshShell(found[1], found[2] or found[3], int(found[4]) if found[4] else None)
@@ -148,15 +152,28 @@ class SshShell:
                 connection.abort()
 
     async def _run(self, command: Sequence[str], timeout_s: float) -> Done:
-        script = SCRIPT.format(words=shlex.join(command), seconds=math.ceil(timeout_s))
+        begin = f"begin-{secrets.token_hex(8)}"
+        script = SCRIPT.format(begin=begin, words=shlex.join(command), seconds=math.ceil(timeout_s))
         connection = await self._connected()
         process = await connection.create_process("sh", encoding=None, request_pty=False)
-        process.stdin.write(os.fsencode(script))
-        result = await process.wait()
-        if result.returncode is None:  # asyncssh 2.24: a lost link ends a process without exception
+        try:
+            process.stdin.write(os.fsencode(script))
+            out, err = await asyncio.gather(
+                *(_read(stream, f"{self}: {command[0]}") for stream in (process.stdout, process.stderr))
+            )
+            await process.wait_closed()
+        finally:
+            process.close()  # which ends the program, too, where its answer is not wanted any more
+        if process.returncode is None:  # asyncssh 2.24: a lost link ends a process without exception
             raise LostError(f"{self}: the connection broke while {command[0]} ran: is it on and in reach?")
-        code = result.returncode if result.returncode >= 0 else 128 - result.returncode  # as shells tell of signals
-        return Done(code, _text(result.stdout), _text(result.stderr))
+        _, started, out = out.partition(f"\n{begin}\n".encode())
+        if not started:
+            raise DeviceError(
+                f"{self}: its login shell does not start sh, but ended with code {process.returncode}: "
+                f"{' '.join(_text(_ or err).split())[:200] or 'without a word'}: try ssh by hand"
+            )
+        code = process.returncode if process.returncode >= 0 else 128 - process.returncode  # as shells tell of signals
+        return Done(code, _text(out), _text(err))
 
     async def _push(self, files: Sequence[Path], folder: str) -> None:
         import asyncssh
@@ -180,17 +197,14 @@ class SshShell:
         import asyncssh
 
         sftp = await self._files()
-        chunks = list[bytes]()
         try:
             async with sftp.open(os.fsencode(path), "rb") as file:
                 # To the end, whatever the size: files of the kernel say that theirs is 0.
-                while chunk := cast(bytes, await file.read(CHUNK)):
-                    chunks.append(chunk)
+                return await _read(file, f"{self}: the file {path}")
         except asyncssh.SFTPError as error:
             if _is_loss(error):
                 raise
             raise DeviceError(f"{self}: {path} cannot be read there: {error.reason}") from error
-        return b"".join(chunks)
 
     async def _files(self) -> "asyncssh.SFTPClient":
         import asyncssh
@@ -204,13 +218,24 @@ class SshShell:
                     raise
                 raise DeviceError(
                     f"{self}: files cannot be copied, its ssh server does not speak sftp: {error}: install "
-                    "openssh-sftp-server there and name it in sshd_config (Subsystem sftp …)"
+                    "openssh-sftp-server there and name it in sshd_config (Subsystem sftp …); if it is there, see that "
+                    "~/.bashrc or the like prints nothing to sessions without a terminal"
                 ) from error
         return self._sftp
 
 
-def _text(output: bytes | str | None) -> str:
-    return output.decode(errors="replace") if isinstance(output, bytes) else output or ""
+async def _read(source: Any, what: str) -> bytes:
+    """All that a stream or a file gives; raises AnswerTooLongError for `what` gives more than any answer takes."""
+    content = bytearray()
+    while chunk := cast(bytes, await source.read(CHUNK)):
+        content += chunk
+        if len(content) > MAX_ANSWER_BYTES:
+            raise AnswerTooLongError(what)
+    return bytes(content)
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")
 
 
 def _remote(folder: str, path: Path) -> bytes:

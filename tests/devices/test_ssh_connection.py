@@ -1,6 +1,8 @@
 """Who is let in over ssh and who is talked to, by the user's own settings; and what is said where that fails."""
 
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -108,6 +110,25 @@ def test_a_device_that_may_yet_come_is_a_loss(network: Network, address: str, wo
 
 
 @needs_sshd
+def test_a_proxy_that_reaches_nothing_is_told_as_the_proxy(board: Board) -> None:
+    (board.client / "config").write_text("Host behind\nProxyCommand false\n")
+    error = failure("ssh://root@behind")
+    assert isinstance(error, LostError) and "no way through the jump host or proxy" in str(error)
+
+
+@needs_sshd
+def test_a_server_that_is_no_ssh_server_is_told_as_one_that_answers(network: Network) -> None:
+    def turn_away(server: socket.socket) -> None:
+        with server.accept()[0] as connection:
+            connection.recv(1000)  # what is unread when it closes would reset the connection
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=turn_away, args=(server,), daemon=True).start()
+        error = failure(f"ssh://root@127.0.0.1:{server.getsockname()[1]}")
+    assert isinstance(error, LostError) and "ended the connection before any ssh session" in str(error)
+
+
+@needs_sshd
 def test_a_name_that_nobody_knows_is_said_to_be_one(network: Network) -> None:
     assert "no address of no-such-board.invalid is known" in str(failure("ssh://no-such-board.invalid"))
 
@@ -128,7 +149,18 @@ def test_addresses_are_what_the_ssh_program_takes(address: str) -> None:
     "address",
     [
         *("", "@board", "root@", "-x", "-x@board", "a b", "a;b", "$(reboot)", "a\nb", "me\n@board", "board/path"),
-        *("board:", "board:0", "board:65536", "board:x", "board:٢٢", "::1", "[::1", "[board]", "[abc]"),
+        *(
+            "board:",
+            "board:0",
+            "board:65536",
+            "board:x",
+            "board:٢٢",
+            "me\x1b[2J@board",
+            "::1",
+            "[::1",
+            "[board]",
+            "[abc]",
+        ),
     ],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:

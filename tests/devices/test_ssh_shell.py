@@ -13,7 +13,7 @@ import pytest
 
 from profilers import shells
 from profilers.errors import DeviceError, InvalidInputError, LostError
-from profilers.shells import Shell
+from profilers.shells import Shell, ssh
 
 from .lab import Board
 
@@ -255,3 +255,25 @@ def test_ctrl_c_ends_the_command_too_and_says_nothing(board: Board, ending: str)
         out, err = program.communicate(timeout=20)
     assert (program.returncode, out, err) == (0, "1\n" if ending == "close" else "", "")
     assert eventually(lambda: board.processes() == [], within_s=3), board.processes()
+
+
+@needs_sshd
+def test_what_the_login_shell_prints_first_is_none_of_a_commands_output(shell: Shell, board: Board) -> None:
+    (board.home / ".ssh").mkdir()
+    (board.home / ".ssh/rc").write_text("printf 'Welcome to the board!\\n\\nlast login: now'\n")
+    assert shell.run(["echo", "back"]).out == "back\n"
+    assert shell.run(["sh", "-c", "echo err >&2; exit 3"]).code == 3
+
+
+@needs_sshd
+def test_an_answer_without_end_is_not_read_to_its_end_and_its_program_is_ended(
+    shell: Shell, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "MAX_ANSWER_BYTES", 4 << 20)
+    for command in (["yes", "without end"], ["sh", "-c", "yes without end >&2"]):
+        with pytest.raises(DeviceError, match="gave more than"):
+            shell.run(command)
+    with pytest.raises(DeviceError, match="the file /dev/zero gave more than"):
+        shell.pull("/dev/zero")
+    assert shell.run(["echo", "back"]).out == "back\n"
+    assert eventually(lambda: "without end" not in shell.run(["ps", "-eo", "args"]).out, 10.0)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from profilers.errors import DeviceError, InvalidInputError, LostError
-from profilers.shells import adb
+from profilers.shells import _bounded, adb, discovered
 
 LISTING = """\
 List of devices attached
@@ -68,17 +68,21 @@ def test_states_belong_to_whole_serial_numbers() -> None:
 
 @pytest.mark.parametrize("out", ["", "no newline", "a\nb\n", "\n\n", "a\r\nb\r\n", "done 0", "nonce 7\n"])
 def test_output_arrives_as_it_was_printed(out: str) -> None:
-    done = adb.ended(client(f"{out}\nnonce 3\n".encode(), b"err\n"), "nonce")
+    done = adb.ended(client(f"\nnonce begins\n{out}\nnonce 3\n".encode(), b"err\n"), "nonce")
     assert done is not None and (done.code, done.out, done.err) == (3, out, "err\n")
 
 
 @pytest.mark.parametrize("out", [b"", b"half of the out", b"\nnonce", b"\nnonce 0", b"\nnonce 0\nmore\n", b"nonce 0\n"])
 def test_output_without_the_whole_end_marker_on_its_last_line_was_cut_off(out: bytes) -> None:
-    assert adb.ended(client(out), "nonce") is None
+    assert adb.ended(client(b"\nnonce begins\n" + out), "nonce") is None
+
+
+def test_output_without_its_beginning_is_none_of_the_command() -> None:
+    assert adb.ended(client(b"sh: not found\n\nnonce 0\n"), "nonce") is None
 
 
 def test_what_a_terminal_makes_of_line_ends_is_undone() -> None:
-    done = adb.ended(client(b"a\r\nb\r\n\r\nnonce 0\r\n"), "nonce")
+    done = adb.ended(client(b"\r\nnonce begins\r\na\r\nb\r\n\r\nnonce 0\r\n"), "nonce")
     assert done is not None and done.out == "a\nb\n"
 
 
@@ -160,3 +164,71 @@ def serve(server: socket.socket, serial: str, requests: list[str]) -> None:
             requests.append(request)
             answer = answers.get(request)
             connection.sendall(b"FAIL0002no" if answer is None else f"OKAY{len(answer):04x}{answer}".encode())
+
+
+@pytest.mark.parametrize("noise", ["", "WARNING: linker: unused DT entry\n", "no end", "x\r\n\r\n", "nonce 0\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_a_shell_prints_before_the_command_is_none_of_its_output(noise: str, end: str) -> None:
+    said = f"{noise}{end}nonce begins{end}4{end}{end}nonce 0{end}"
+    done = adb.ended(client(said.encode()), "nonce")
+    assert done is not None and (done.code, done.out) == (0, "4\n")
+
+
+def fake_adb(folder: Path, monkeypatch: pytest.MonkeyPatch, lines: str) -> None:
+    program = folder / "adb"
+    program.write_text(f"#!/bin/sh\n{lines}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_a_broken_adb_is_told_by_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_adb(tmp_path, monkeypatch, "echo 'cannot bind 127.0.0.1:5037' >&2; exit 1")
+    with pytest.raises(DeviceError, match=r"adb does not work on this computer: cannot bind"):
+        adb.discover()
+    (told,) = [device for device in discovered() if device.connect == "adb://"]
+    assert told.state == "not usable" and "cannot bind" in told.advice
+
+
+def test_a_hanging_adb_is_told_by_discovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adb, "ANSWER_S", 0.2)
+    fake_adb(tmp_path, monkeypatch, "exec sleep 60")
+    with pytest.raises(LostError, match="adb did not answer"):
+        adb.discover()
+
+
+ENDLESS = "exec yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+
+
+@pytest.mark.parametrize("redirected", ["", " >&2"])
+def test_an_answer_without_end_is_not_read_to_its_end(
+    redirected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bounded, "MAX_ANSWER_BYTES", 1 << 20)
+    listed = '[ "$1" = devices ] && { printf "X\\tdevice\\n"; exit; }\n'
+    fake_adb(tmp_path, monkeypatch, listed + ENDLESS + redirected)
+    with pytest.raises(DeviceError, match="X: running uname gave more than 1 MiB"):
+        adb.open_shell("X").run(["uname"])
+
+
+def test_a_file_that_never_ends_is_not_fetched_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bounded, "MAX_ANSWER_BYTES", 1 << 20)
+    lines = """
+case "$1 $3" in
+"devices "*) printf 'X\\tdevice\\n' ;;
+*shell*) printf '\\n%s begins\\n9\\n\\n%s 0\\n' $(echo "$4" | sed -E 's/.*echo ([0-9a-f]+) begins.*/\\1 \\1/') ;;
+*pull*) exec yes xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx >"$5" ;;
+esac"""
+    fake_adb(tmp_path, monkeypatch, lines)
+    with pytest.raises(DeviceError, match="X: fetching /data/result gave more than 1 MiB"):
+        adb.open_shell("X").pull("/data/result")
+
+
+def test_a_huge_file_is_not_fetched_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = """
+[ "$1" = devices ] && { printf 'X\\tdevice\\n'; exit; }
+[ "$3" = shell ] || { touch "${0%/*}/pulled"; exit 1; }
+printf '\\n%s begins\\n5000000000\\n\\n%s 0\\n' $(echo "$4" | sed -E 's/.*echo ([0-9a-f]+) begins.*/\\1 \\1/')"""
+    fake_adb(tmp_path, monkeypatch, lines)
+    with pytest.raises(DeviceError, match="X: the file /data/result gave more than 64 MiB"):
+        adb.open_shell("X").pull("/data/result")
+    assert not (tmp_path / "pulled").exists()

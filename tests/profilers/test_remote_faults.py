@@ -1,5 +1,6 @@
 """What a device and its runner do wrong costs one model or is said in one line; nothing false is taken for a time."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -101,6 +102,23 @@ def _spoil_later(board: LocalShell, change: Callable[[str], str]) -> None:
             results[0].write_text(change(results[0].read_text()))
 
     board.before = spoil
+
+
+def test_a_result_that_grows_beyond_any_job_is_not_read_on(scripted: Open, board: LocalShell) -> None:
+    looks = 0
+
+    def grow(words: tuple[str, ...]) -> None:
+        nonlocal looks
+        looks += "tail -c" in words[3] if len(words) > 3 else False
+        for result in board.place.glob("run-*/job*/result"):
+            if looks == 3 and result.stat().st_size < 1 << 32:
+                os.truncate(result, 5 << 30)  # sparse: takes no room
+
+    board.before = grow
+    with scripted() as profiler:
+        _, error = collected(profiler.measure(MODELS, replace(PLAN, max_rounds=10**6)))
+    assert "result file has 5368" in str(error) and "more than any job gives" in str(error)
+    assert nothing_left(board)
 
 
 def test_an_answer_to_another_job_is_refused(scripted: Open, board: LocalShell) -> None:
