@@ -2,49 +2,46 @@
 
 import errno
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
+from hwnas.cli.interrupts import INTERRUPTED, interruption_in, until_interrupted
 from hwnas.cli.output import UnwritableError, flush_out, give_up_stdout, say, spell_out_what_streams_lack
 from profilers.errors import HwnasError
 
 WRONG_USAGE = 2
-INTERRUPTED = 130  # what shells report for a program ended by Ctrl-C
 _MEANT = re.compile(r"\.? \(Possible options: (.*)\)$|\. Did you mean (.*)\?$")  # as typer puts it
 _OF_STREAMS = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 
 
-class _Interrupted(BaseException):
-    """Ctrl-C or SIGTERM; no `except Exception` on the way takes it for an error of its own."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; every error becomes one line on stderr here, and only here."""
+    return until_interrupted(lambda: _answered(arguments), ends=arguments is None)
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     show = warnings.showwarning
     warnings.showwarning = _one_line  # type: ignore[assignment]  # takes what it needs, ignores the rest
-    handlers = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     spell_out_what_streams_lack()
     try:
         code = _run(arguments)
         flush_out()
         return code
     except HwnasError as error:
+        if interruption_in(error):
+            raise
         say(f"hwnas: {error}")
         return error.exit_code
     except UnwritableError as error:
         give_up_stdout()
+        if interruption_in(error):
+            raise
         if not error.broken_pipe:
             say(f"hwnas: {error}")
         return error.exit_code
-    except _Interrupted:
-        say("hwnas: interrupted; what was finished is kept, the same command goes on from there")
-        return INTERRUPTED
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         warnings.showwarning = show
 
 
@@ -61,6 +58,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = app(words, prog_name="hwnas", standalone_mode=False)
     except SystemExit as end:
+        if interruption_in(end):
+            return INTERRUPTED
         return end.code if isinstance(end.code, int) else 0
     except usage_error as error:
         return _wrong_usage(error)
@@ -82,10 +81,6 @@ def _wrong_usage(error: Any) -> int:
     hint = f"; did you mean {meant}?" if meant else ""
     say(f"hwnas: {wrong[:1].lower()}{wrong[1:].rstrip('.')}; see {command} --help{hint}")
     return WRONG_USAGE
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise _Interrupted
 
 
 def _one_line(message: Warning | str, *_: object) -> None:
