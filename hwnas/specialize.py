@@ -1,10 +1,11 @@
 """Specialise: from a budget to a bundle, with the device having the last word.
 
 Search proposes, the device disposes: an architecture is accepted only if the upper end of its measured interval is
-within the budget. What a miss teaches goes into the calibration, and the search runs again.
+within the budget. What a measurement teaches goes into the calibration and into what is asked of the table next, and
+the search runs again: after a miss, and where much of the budget is left over.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -16,23 +17,25 @@ from hwnas.export.proven import Exported, export_proven
 from hwnas.nets.static import StaticNet
 from hwnas.pricing import latency_model, net_name
 from hwnas.progress import Report, silent
+from hwnas.search.correction import ENOUGH, Outcome, corrected_ms
 from hwnas.search.limits import Limits
-from hwnas.search.subnets import best_subnet
+from hwnas.search.subnets import BestSubnet, best_subnet
 from hwnas.space import SearchSpace
 from hwnas.training.datasets import Dataset
 from hwnas.training.evaluate import SubnetEvaluator
 from lut.blocks import Block, chain
+from lut.compiled import Compiled
 from lut.latency_model import LatencyModel
 from lut.layers import random_weights
 from lut.table import LatencyTable
 from profilers import formats
 from profilers.device import Device
-from profilers.errors import DeviceError, InvalidInputError, UntrustedError
+from profilers.errors import DeviceError, InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import ModelFile
 from profilers.measurement import Measurement, Plan, Visit, undisturbed
 from profilers.profiler import Profiler
 
-ATTEMPTS = 5
+ATTEMPTS = 6  # candidates that are measured for a budget, at most
 FINAL_PLAN = Plan(target_pct=0.5, min_samples=60, max_rounds=2000, time_limit_s=30.0)
 """How a finished net is measured: at least a second, and on a busy device long enough to see it calm."""
 COMPANY = 12  # calibration nets that are visited in turn with a finished net
@@ -64,7 +67,41 @@ class Kept:
             "measured_ms": self.measurement.latency_ms,
             "interval_ms": list(self.measurement.interval_ms),
             "raw_ms": self.raw_ms,
+            "budget_use": self.use,
         }
+
+    @property
+    def use(self) -> float:
+        """The share of the budget that the upper end of the measured interval takes."""
+        return self.measurement.interval_ms[1] / self.budget_ms
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A subnet that was exported and measured on all devices."""
+
+    arch: Arch
+    accuracy: float  # on validation images
+    net: StaticNet
+    exports: Mapping[str, Exported]  # by format, that of the first device first
+    kept: Mapping[str, Kept]  # by device
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it is within the budget on every device, to the upper end of its interval."""
+        return all(found.measurement.interval_ms[1] <= found.budget_ms for found in self.kept.values())
+
+    @property
+    def use(self) -> float:
+        """The share of the budget that it takes where it takes most."""
+        return max(found.use for found in self.kept.values())
+
+    def describe(self, number: int) -> str:
+        """One line for people: whether it is within the budget, and what that means for the search."""
+        told = f"candidate {number} takes up to {100 * self.use:.0f} % of the budget"
+        if not self.keeps:
+            return f"{told}: smaller ones are looked for"
+        return f"{told}: it is kept" + ("" if self.use >= ENOUGH else ", and larger ones are looked for")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,83 +151,115 @@ class Specialiser:
     report: Report = silent
 
     def specialise(self, budget_ms: Mapping[str, float]) -> Specialised:
-        """The most accurate net that is measured to meet the budget on each device.
+        """The most accurate network found that is measured to meet the budget on each device.
 
-        Raises InfeasibleError if the tables rule the budgets out, UntrustedError if no candidate kept them when
-        measured, or if the exported file does not compute what the net does.
+        Candidates are measured until one takes most of a budget, or none that is more accurate is left. Raises
+        InfeasibleError if the tables rule the budgets out, UntrustedError if no candidate kept them when measured, or
+        if the exported file does not compute what the network does.
         """
-        misses: list[tuple[Arch, dict[str, float]]] = []
-        for attempt in range(1, ATTEMPTS + 1):
+        tried: list[Candidate] = []
+        scored, loose = 0, False
+        while len(tried) < ATTEMPTS and not _done(tried, loose=loose):
             models = {name: latency_model(target.table, self.space) for name, target in self.targets.items()}
-            asked_ms = {
-                name: self._limit_ms(limit_ms, models[name], [(arch, upper_ms[name]) for arch, upper_ms in misses])
-                for name, limit_ms in budget_ms.items()
-            }
+            asked_ms = {name: self._limit_ms(name, ms, models[name], tried) for name, ms in budget_ms.items()}
             constraints = self.limits.constraints(self.space, models, asked_ms)
-            best = best_subnet(self.space, constraints, self.evaluator, seed=self.seed, report=self.report)
-            net = self.evaluator.subnet(best.arch)
-            exported = self._export(net, next(iter(self.targets.values())).profiler.format)
-            kept = {name: self._kept(name, best.arch, net, models[name], budget_ms[name]) for name in self.targets}
-            if all(found.measurement.interval_ms[1] <= found.budget_ms for found in kept.values()):
-                blocks = self.space.layers(best.arch).values()
-                return Specialised(
-                    arch=best.arch,
-                    kept=kept,
-                    validation_accuracy=best.accuracy,
-                    accuracy=self.evaluator.test_accuracy(exported),
-                    macs=sum(block.macs for block in blocks),
-                    params=sum(block.params for block in blocks),
-                    evaluations=best.evaluations,
-                    max_difference=exported.max_difference,
-                    attempts=attempt,
-                    models=(exported.model, *self._other_files(net, exported.model.format)),
+            loose = all(constraint.loose() for constraint in constraints.all[: len(asked_ms)])
+            missed = [candidate.arch for candidate in tried if not candidate.keeps]
+            try:
+                best = best_subnet(
+                    self.space, constraints, self.evaluator, seed=self.seed, excluded=missed, report=self.report
                 )
-            misses.append((best.arch, {name: found.measurement.interval_ms[1] for name, found in kept.items()}))
-        raise UntrustedError(
-            f"{ATTEMPTS} candidates were measured and none kept {_listed(budget_ms)} (the last took up to "
-            f"{_listed(misses[-1][1])}): profile again with --careful, or when it is less busy"
-        )
+            except InfeasibleError:
+                if not tried:
+                    raise
+                break  # what was measured lets nothing else through
+            scored += best.evaluations
+            if any(candidate.arch == best.arch for candidate in tried):
+                break  # it kept the budget, and nothing more accurate is expected to
+            tried.append(self._candidate(best, models, budget_ms))
+            self.report("candidates", len(tried) / ATTEMPTS, tried[-1].describe(len(tried)))
+        self.report("candidates", 1.0, f"{len(tried)} measured")
+        return self._chosen(tried, scored, budget_ms)
 
-    def _kept(self, name: str, arch: Arch, net: StaticNet, model: LatencyModel, budget_ms: float) -> Kept:
-        """What the net takes on one device, as the very file that would be shipped to it."""
-        target = self.targets[name]
-        exported = self._export(net, target.profiler.format)
-        measurement, raw_ms = self._measure(target, arch, exported.model)
-        return Kept(
-            budget_ms=budget_ms,
-            predicted_ms=self._predicted_ms(model, arch),
-            measurement=measurement,
-            raw_ms=raw_ms,
+    def _candidate(
+        self, best: BestSubnet, models: Mapping[str, LatencyModel], budget_ms: Mapping[str, float]
+    ) -> Candidate:
+        """What a subnet takes on each device, as the very file that would be shipped to it."""
+        net = self.evaluator.subnet(best.arch)
+        exports: dict[str, Exported] = {}  # by format: form and batch are those of all devices
+        kept = {}
+        for name, target in self.targets.items():
+            format = target.profiler.format
+            if format not in exports:
+                exports[format] = self._export(net, format)
+            measurement, raw_ms = self._measure(target, best.arch, exports[format].model)
+            kept[name] = Kept(
+                budget_ms=budget_ms[name],
+                predicted_ms=self._predicted_ms(models[name].cost, best.arch),
+                measurement=measurement,
+                raw_ms=raw_ms,
+            )
+        return Candidate(arch=best.arch, accuracy=best.accuracy, net=net, exports=exports, kept=kept)
+
+    def _chosen(self, tried: Sequence[Candidate], scored: int, budget_ms: Mapping[str, float]) -> Specialised:
+        """The most accurate candidate that kept its budgets; raises UntrustedError if none did."""
+        keeping = [candidate for candidate in tried if candidate.keeps]
+        if not keeping:
+            fastest = min(tried, key=lambda candidate: candidate.use)
+            took_ms = {name: found.measurement.interval_ms[1] for name, found in fastest.kept.items()}
+            raise UntrustedError(
+                f"{len(tried)} candidates were measured and none kept {_listed(budget_ms)} (the fastest took up to "
+                f"{_listed(took_ms)}): profile again with --careful, or when it is less busy, or allow that much"
+            )
+        best = max(keeping, key=lambda candidate: candidate.accuracy)
+        exported = next(iter(best.exports.values()))
+        blocks = self.space.layers(best.arch).values()
+        return Specialised(
+            arch=best.arch,
+            kept=best.kept,
+            validation_accuracy=best.accuracy,
+            accuracy=self.evaluator.test_accuracy(exported),
+            macs=sum(block.macs for block in blocks),
+            params=sum(block.params for block in blocks),
+            evaluations=scored,
+            max_difference=exported.max_difference,
+            attempts=len(tried),
+            models=(*(export.model for export in best.exports.values()), *self._other_files(best.net, best.exports)),
         )
 
     def _export(self, net: StaticNet, format: str) -> Exported:
         device = next(iter(self.targets.values())).profiler.device
         return export_proven(net, format, self.dataset, device.form, device.batch)
 
-    def _other_files(self, net: StaticNet, measured: str) -> Iterator[ModelFile]:
-        """The net in the formats that were not measured first, as far as their writers are installed."""
+    def _other_files(self, net: StaticNet, exported: Collection[str]) -> Iterator[ModelFile]:
+        """The network in the formats that were not measured, as far as their writers are installed."""
         for format in formats.names():
-            if format != measured:
+            if format not in exported:
                 with suppress(DeviceError):
                     yield self._export(net, format).model
 
-    def _limit_ms(self, budget_ms: float, model: LatencyModel, misses: list[tuple[Arch, float]]) -> float:
-        """What to ask of the model so that the measurement keeps the budget.
+    def _limit_ms(self, name: str, budget_ms: float, model: LatencyModel, tried: Sequence[Candidate]) -> float:
+        """What to ask of a device's model so that the measurement comes close to the budget and keeps it.
 
-        Unless the user asks for a confidence, one standard deviation of the model's own held-out error is left as room;
-        and where a candidate missed, the model is taken to be wrong by as much for its neighbours, too.
+        At first one standard deviation of the model's own held-out error is left as room; then what the measured
+        candidates took decides. A confidence that the user asked for is never given up.
         """
-        least_ms, _ = model.least()
-        if least_ms > budget_ms:
-            return budget_ms  # which the search will find infeasible, and say by how much
-        room = model.calibration.spread_pct if self.limits.confidence_pct is None else 0.0
-        limit = budget_ms / (1 + room / 100)
-        for arch, upper_ms in misses:
-            limit = min(limit, budget_ms * self._predicted_ms(model, arch) / upper_ms)
-        return max(limit, least_ms)
+        confidence_pct = self.limits.confidence_pct
+        cost = model.cost if confidence_pct is None else model.upper(confidence_pct)
+        least_ms, _ = cost.least()
+        if not tried:
+            room = model.calibration.spread_pct if confidence_pct is None else 0.0
+            # A least above the budget the search will find infeasible, and say by how much.
+            return min(budget_ms, max(budget_ms / (1 + room / 100), least_ms))
+        outcomes = [
+            Outcome(self._predicted_ms(cost, candidate.arch), candidate.kept[name].measurement.interval_ms[1])
+            for candidate in tried
+        ]
+        limit_ms = max(corrected_ms(budget_ms, outcomes), least_ms)
+        return limit_ms if confidence_pct is None else min(limit_ms, budget_ms)
 
-    def _predicted_ms(self, model: LatencyModel, arch: Arch) -> float:
-        return float(model.latency_ms(self.space.row(arch)[None])[0])
+    def _predicted_ms(self, cost: Compiled, arch: Arch) -> float:
+        return float(cost(self.space.row(arch)[None])[0])
 
     def _measure(self, target: Target, arch: Arch, model: ModelFile) -> tuple[Measurement, float]:
         """Time the very file that would be shipped; the table keeps the rounds as one more calibration net.
@@ -229,6 +298,11 @@ def check_alike(devices: Mapping[str, Device]) -> None:
         raise InvalidInputError(
             f"one net cannot be for devices that want different files ({listed}): specialise for each"
         )
+
+
+def _done(tried: Sequence[Candidate], *, loose: bool) -> bool:
+    """Whether a candidate is kept, and a larger one could not take much more of the budget, or there is none."""
+    return any(candidate.keeps and (loose or candidate.use >= ENOUGH) for candidate in tried)
 
 
 def _calibration_net(target: Target, name: str) -> ModelFile:

@@ -49,14 +49,19 @@ def show_specialised(found: Sequence[dict[str, Any]]) -> None:
     rows = [
         [
             _on(f, where, "budget_ms"), in_ms(where["predicted_ms"]), in_ms(where["measured_ms"]),
-            f"{where['interval_ms'][0]:.4g} - {where['interval_ms'][1]:.4g} ms", _percent(f["accuracy"]), *_sizes(f),
-            f["bundle"],
+            f"{where['interval_ms'][0]:.4g} - {where['interval_ms'][1]:.4g} ms", _use(where), _percent(f["accuracy"]),
+            *_sizes(f), f["bundle"],
         ]
         for f in found
         for where in f.get("devices", [f])
     ]  # fmt: skip
-    columns = ["budget", "predicted", "measured", "95 % interval", "test accuracy", "MACs", "params", "bundle"]
+    columns = ["budget", "predicted", "measured", "95 % interval", "use", "test accuracy", "MACs", "params", "bundle"]
     show_table("Specialised nets", columns, rows)
+
+
+def _use(where: dict[str, Any]) -> str:
+    """How much of the budget is used; bundles of earlier versions do not say."""
+    return f"{100 * where['budget_use']:.0f} %" if "budget_use" in where else ""
 
 
 def _percent(share: float) -> str:

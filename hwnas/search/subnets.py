@@ -1,12 +1,13 @@
 """Search over a trained supernet: a predictor proposes subnets, the supernet itself judges the finalists."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
-from hwnas.arch import Arch, Population
+from hwnas.arch import Arch
 from hwnas.pricing import evenly_spread
 from hwnas.progress import Report, silent
 from hwnas.search.accuracy import AccuracyPredictor
@@ -14,6 +15,8 @@ from hwnas.search.constraints import Constraints
 from hwnas.search.engine import search
 from hwnas.search.feasibility import feasible_row
 from hwnas.space import SearchSpace
+from lut.compiled import Rows
+from profilers.errors import InfeasibleError
 
 EVALUATED_SUBNETS = 100  # for the accuracy predictor
 FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
@@ -45,12 +48,13 @@ class BestSubnet:
 
 def best_subnet(
     space: SearchSpace, constraints: Constraints, judge: Judge, *, seed: int, algorithm: str | None = None,
-    report: Report = silent,
+    excluded: Collection[Arch] = (), report: Report = silent,
 ) -> BestSubnet:  # fmt: skip
-    """The most accurate subnet found that meets all constraints.
+    """The most accurate subnet found that meets all constraints and is none of the `excluded`.
 
     The predictor chooses finalists, their measured accuracies refine the predictor, and it chooses again. The best
-    measured one wins, which may be a subnet that another budget's search evaluated. Raises InfeasibleError.
+    measured one wins, which may be a subnet that another budget's search evaluated. Raises InfeasibleError, also where
+    all that meet the constraints are excluded.
     """
     feasible_row(constraints)
     _judge(space, evenly_spread(space, EVALUATED_SUBNETS, np.random.default_rng(seed)), judge, "subnets", report)
@@ -63,16 +67,21 @@ def best_subnet(
             space, constraints, predictor, rng, algorithm=algorithm, evaluations=PREDICTED, gains=predictor.gains,
             report=report,
         )  # fmt: skip
-        _judge(space, found.population[:FINALISTS], judge, f"{stage} finalists", report)
+        fresh = (row for row in found.population if space.arch(row) not in excluded)
+        _judge(space, islice(fresh, FINALISTS), judge, f"{stage} finalists", report)
         scored += found.evaluations
     known = {arch: accuracy for arch, accuracy in judge.known.items() if arch.space == space.name}
     archs = sorted(known)
     met = constraints.met(np.stack([space.row(arch) for arch in archs]))
-    best = max((arch for arch, within in zip(archs, met, strict=True) if within), key=lambda arch: known[arch])
+    left = [arch for arch, within in zip(archs, met, strict=True) if within and arch not in excluded]
+    if not left:
+        limit = constraints.all[0]
+        raise InfeasibleError("no other architecture is left within the limits", limit.cost.least()[0])
+    best = max(left, key=lambda arch: known[arch])
     return BestSubnet(best, known[best], scored, predictor)
 
 
-def _judge(space: SearchSpace, rows: Population, judge: Judge, what: str, report: Report) -> None:
+def _judge(space: SearchSpace, rows: Iterable[Rows], judge: Judge, what: str, report: Report) -> None:
     archs = [arch for arch in map(space.arch, rows) if arch not in judge.known]
     for done, arch in enumerate(archs, 1):
         accuracy = judge.validation_accuracy(arch)

@@ -27,7 +27,8 @@ FAKE = ("--runtime", "fake")
 NET = {"arch", "device", "budget_ms", "predicted_ms", "accuracy", "macs", "params", "evaluations"}
 CANDIDATE = NET | {"resolution", "peak_activation_bytes", "accuracy_of", "seconds"}
 SPECIALISED = NET | {
-    "validation_accuracy", "measured_ms", "interval_ms", "raw_ms", "max_difference", "attempts", "files", "bundle",
+    "validation_accuracy", "measured_ms", "interval_ms", "raw_ms", "budget_use", "max_difference", "attempts", "files",
+    "bundle",
 }  # fmt: skip
 BUNDLE = SPECIALISED - {"bundle"} | {
     "fingerprint", "table_sha256", "supernet_sha256", "data", "seed", "command", "hwnas", "created",
