@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.optimize import minimize
 
 Floats = NDArray[np.float64]
 USUAL_LENGTH = (
@@ -36,6 +34,12 @@ class GaussianProcess:
 
         Marginal likelihood times prior, by its gradient (Rasmussen & Williams, equations 5.8 and 5.9).
         """
+        from scipy.linalg import (  # which take half a second, and most commands have no need of them
+            cho_factor,
+            cho_solve,
+        )
+        from scipy.optimize import minimize
+
         mean, scale = x.mean(axis=0), x.std(axis=0)
         scale = np.where(scale > 1e-12, scale, np.inf)
         points = (x - mean) / scale
@@ -52,6 +56,8 @@ class GaussianProcess:
 
     def predict(self, x: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of targets at `x` (m, d), noise included: (m,) and (m,)."""
+        from scipy.linalg import cho_solve
+
         asked = (x - self.mean) / self.scale
         across = 1 + _matern((asked[:, None] - self.points[None]) ** 2, self.logs)[0]
         prior = 1 + np.exp(2 * self.logs[0]) + np.exp(2 * self.logs[1])
@@ -72,6 +78,8 @@ def _noisy(covariance: Floats, logs: Floats) -> Floats:
 
 def _misfit(logs: Floats, squares: Floats, y: Floats) -> tuple[float, Floats]:
     """Negative log posterior up to a constant, and its gradient in `logs`."""
+    from scipy.linalg import cho_factor, cho_solve
+
     matern, slope = _matern(squares, logs)
     factor = cho_factor(_noisy(1 + matern, logs), lower=True)
     inverse = cho_solve(factor, np.eye(len(y)))

@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from lut.blocks import Block, MBConv
 from lut.layers import Layer
@@ -51,6 +50,8 @@ def part_costs_ms(rows: Floats, latencies_ms: Floats, quantities: Floats) -> Flo
     Least squares towards non-negative costs of the quantities, (parts, quantities); nets far off count less.
     Where nets do not tell parts apart, the quantities do.
     """
+    from scipy.optimize import nnls  # which takes half a second, and most commands have no need of it
+
     scale = float(np.exp(np.log(latencies_ms).mean()))
     measured = latencies_ms / scale
     totals = (rows @ quantities).mean(axis=0)

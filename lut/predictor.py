@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear
 
 from lut.blocks import Block
 from lut.features import features, work
@@ -136,6 +135,8 @@ class _Model(NamedTuple):
     @classmethod
     def fit(cls, blocks: Sequence[Block], ms: Floats, like: "_Model | None" = None) -> "_Model":
         """Least squares on relative errors, then the process; its search begins where that of `like` ended."""
+        from scipy.optimize import lsq_linear  # which takes half a second, and most commands have no need of it
+
         per_ms = work(blocks) / ms[:, None]
         typical = per_ms.mean(axis=0)
         typical[typical == 0] = 1  # pools alone have no MACs

@@ -32,8 +32,7 @@ class Device:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InvalidInputError(f"{shown(self.name)} is no device name: use letters, digits, '.', '_' and '-'")
-        if self.runtime not in backends.names():
-            raise UnknownNameError("runtime", self.runtime, backends.names())
+        backends.check(self.runtime)
         precisions = backends.load(self.runtime).PRECISIONS
         for kind, value, known in (
             (f"precision of runtime {self.runtime}", self.precision, precisions),

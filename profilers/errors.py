@@ -14,6 +14,7 @@
 A message is one line: what happened, why, what to do.
 """
 
+import difflib
 from collections.abc import Iterable, Mapping
 
 SHOWN_CHARS = 100  # of a value that a message quotes
@@ -33,10 +34,42 @@ class InvalidInputError(HwnasError):
 
 
 class UnknownNameError(InvalidInputError):
-    """A name that nothing answers to; the message lists what there is."""
+    """A name that nothing answers to; the message lists what there is, and ends with what was meant, perhaps."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(f"unknown {kind} {shown(name)}: there is {', '.join(sorted(known)) or 'none'}")
+    def __init__(self, kind: str, name: str, known: Iterable[str], meant: str = "") -> None:
+        listed = sorted(known)
+        meant = meant or nearest(name, listed)
+        hint = f"; did you mean {meant}?" if meant else ""
+        super().__init__(f"unknown {kind} {shown(name)}: there is {', '.join(listed) or 'none'}{hint}")
+
+
+_OTHER_NAMES = {
+    "litert": ("tflite", "tf-lite", "tensorflow-lite", "lite", "tensorflow"),
+    "onnxruntime": ("onnx", "ort", "onnx-runtime"),
+    "torch": ("pytorch",),
+    "torch-cuda": ("cuda", "gpu", "pytorch-cuda", "tensorrt"),
+    "openvino": ("ov", "ovms"),
+    "tflite": ("litert", "lite"),
+    "fp32": ("float", "float32", "f32", "single"),
+    "int8": ("i8", "s8", "qint8", "quantized", "uint8"),
+    "digit-pairs": ("mnist", "digits"),
+    "ofa": ("once-for-all", "onceforall"),
+    "ofa-mbv3": ("ofa", "mbv3", "mobilenetv3", "mobilenet-v3"),
+    "ofa-proxyless": ("ofa-proxylessnas",),
+    "proxyless": ("proxylessnas",),
+    "adamw": ("adam",),
+}  # which are spelled too differently to be found by their letters
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """That of the known names which somebody who wrote `name` probably meant; empty where there is none."""
+    wanted = name.strip().lower().replace("_", "-")
+    spelled = {one.lower(): one for one in known}
+    for lower, one in spelled.items():
+        if wanted in _OTHER_NAMES.get(lower, ()):
+            return one
+    close = difflib.get_close_matches(wanted, spelled, 1, 0.6)
+    return spelled[close[0]] if close else ""
 
 
 class DeviceError(HwnasError):

@@ -1,6 +1,7 @@
 """A folder is a registry: a plug-in is one file in a package, and the file's name is the name users type."""
 
 import importlib
+import importlib.util
 import pkgutil
 from types import ModuleType
 
@@ -12,8 +13,15 @@ def names(package: str) -> tuple[str, ...]:
 
     A file whose name begins with `_` is a helper of plug-ins, and none itself.
     """
-    files = [found.name for found in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+    spec = importlib.util.find_spec(package)  # which imports nothing of the package itself, whatever that needs
+    files = [found.name for found in pkgutil.iter_modules(spec.submodule_search_locations if spec else None)]
     return tuple(sorted(name.replace("_", "-") for name in files if not name.startswith("_")))
+
+
+def check(package: str, kind: str, name: str) -> None:
+    """Raise UnknownNameError, which lists what there is, if `package` has no plug-in `name`; imports nothing of it."""
+    if name not in names(package):
+        raise UnknownNameError(kind, name, names(package))
 
 
 def load(package: str, kind: str, name: str) -> ModuleType:
@@ -21,8 +29,7 @@ def load(package: str, kind: str, name: str) -> ModuleType:
 
     Raises UnknownNameError, which lists what there is.
     """
-    if name not in names(package):
-        raise UnknownNameError(kind, name, names(package))
+    check(package, kind, name)
     return importlib.import_module(f"{package}.{name.replace('-', '_')}")
 
 

@@ -1,6 +1,7 @@
 """The command line. Only this package prints, reads the environment, or decides an exit code."""
 
 import errno
+import os
 import re
 import sys
 import warnings
@@ -32,7 +33,8 @@ def _answered(arguments: Sequence[str] | None) -> int:
     except HwnasError as error:
         if interruption_in(error):
             raise
-        say(f"hwnas: {error}")
+        if not _one_of_many():
+            say(f"hwnas: {error}")
         return error.exit_code
     except UnwritableError as error:
         give_up_stdout()
@@ -81,6 +83,11 @@ def _wrong_usage(error: Any) -> int:
     hint = f"; did you mean {meant}?" if meant else ""
     say(f"hwnas: {wrong[:1].lower()}{wrong[1:].rstrip('.')}; see {command} --help{hint}")
     return WRONG_USAGE
+
+
+def _one_of_many() -> bool:
+    """Whether this is one of torchrun's processes that does not speak: they have not joined yet, for which torch is."""
+    return os.environ.get("RANK", "0") != "0" and "torch" not in sys.modules
 
 
 def _one_line(message: Warning | str, *_: object) -> None:

@@ -7,7 +7,7 @@ import typer
 
 import hwnas
 from hwnas.cli import devices as device_commands
-from hwnas.cli import evaluating, finding, training
+from hwnas.cli import evaluating, finding, names, training
 from hwnas.cli import supernet as supernet_commands
 from hwnas.cli import table as table_commands
 from hwnas.cli.options import (
@@ -69,6 +69,8 @@ def profile(
     as_json: Json = False,
 ) -> None:
     """Measure every block of a space on devices; once, and again only what is still imprecise."""
+    if quick and careful:
+        raise typer.BadParameter("--quick and --careful exclude each other")
     from hwnas.cli.display import show_json
     from hwnas.cli.fleet import profile_all
     from hwnas.cli.liking import profile_like_others, show_liking
@@ -78,8 +80,6 @@ def profile(
     from profilers.errors import HwnasError
     from profilers.measurement import plan_named
 
-    if quick and careful:
-        raise typer.BadParameter("--quick and --careful exclude each other")
     sizes, plan = resolutions(resolution), plan_named("quick" if quick else "careful" if careful else "default")
     cooldown_s = pause_s(cooldown) if cooldown else None
     names = list(dict.fromkeys(device.split(",")))
@@ -105,7 +105,7 @@ def profile(
 
 @app.command()
 def export(
-    arch: Annotated[str, typer.Option(help="The architecture, as search prints it.")],
+    arch: Annotated[str, typer.Option(callback=names.arch, help="The architecture, as search prints it.")],
     output: Annotated[
         Path, typer.Option(help="The file to write; its suffix, .onnx or .tflite, is the format.")
     ] = Path("model.onnx"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.cli import names
 from hwnas.cli.options import Json, WorkspaceFolder
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def _found(known: set[str]) -> list[dict[str, Any]]:
 def add(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     connect: Annotated[str, typer.Option(help="adb://SERIAL, ssh://user@host:port, or local.")],
-    runtime: Annotated[str, typer.Option(help="What runs the models there.")] = "onnxruntime",
-    precision: Annotated[str, typer.Option(help="fp32 or int8.")] = "fp32",
+    runtime: Annotated[str, typer.Option(callback=names.runtime, help="What runs the models there.")] = "onnxruntime",
+    precision: Annotated[str, typer.Option(callback=names.precision, help="fp32 or int8.")] = "fp32",
     threads: Annotated[int, typer.Option(help="Threads of the runtime.")] = 1,
     cpus: Annotated[str, typer.Option(help="CPUs to stay on, like 4,5,6,7.")] = "",
     clock: Annotated[str, typer.Option(help="wall, or cpu for emulated devices.")] = "wall",

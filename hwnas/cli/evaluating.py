@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.cli import names
 from hwnas.cli.options import Data, Json, Resolution, Seed, SpaceName, WorkspaceFolder
 from hwnas.cli.output import out
 
@@ -21,7 +22,7 @@ FRUITLESS_DRAWS = 20  # without any new architecture: there are hardly more
 
 
 def evaluate(
-    arch: Annotated[str, typer.Option(help="The architecture, as search prints it.")] = "",
+    arch: Annotated[str, typer.Option(callback=names.arch, help="The architecture, as search prints it.")] = "",
     random: Annotated[int, typer.Option(min=0, help="Evaluate so many random architectures instead.")] = 0,
     split: Annotated[str, typer.Option(help="Judge by validation or test images.")] = "validation",
     images: Annotated[
@@ -36,16 +37,16 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Find how accurate subnets of a supernet are. Killed, the same command goes on; torchrun starts several."""
-    from hwnas.cli.display import show_json
-    from hwnas.cli.steps import Job
-    from hwnas.cli.values import resolutions
-
     if bool(arch) == bool(random):
         raise typer.BadParameter("give either --arch or --random")
     if split not in ("validation", "test"):
         raise typer.BadParameter(f"--split is validation or test, not {split}")
     if random and split == "test":
         raise typer.BadParameter("--random is for search to learn from, and test images decide nothing")
+    from hwnas.cli.display import show_json
+    from hwnas.cli.steps import Job
+    from hwnas.cli.values import resolutions
+
     job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
     if arch:
         facts = evaluate_one(job, arch, split, images)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from hwnas.cli import names
 from hwnas.cli.options import (
     AnyLatencies,
     Confidence,
@@ -42,12 +43,18 @@ def search(
     file_size: MostFile = "",
     confidence: Confidence = None,
     accuracy: Annotated[
-        Path | None, typer.Option(help="The file of an accuracy predictor; without, the supernet's subnets are judged.")
+        Path | None,
+        typer.Option(
+            callback=names.file, help="The file of an accuracy predictor; without, the supernet's subnets are judged."
+        ),
     ] = None,
     guess: Guess = None,
     algorithm: Annotated[
         str | None,
-        typer.Option(help="The search algorithm; annealing if the accuracy model has slopes, else evolution."),
+        typer.Option(
+            callback=names.algorithm,
+            help="The search algorithm; annealing if the accuracy model has slopes, else evolution.",
+        ),
     ] = None,
     evaluations: Annotated[int, typer.Option(min=1, help="Architectures to score for each budget.")] = 10_000,
     max_loss: Annotated[
@@ -109,7 +116,6 @@ def specialize(
     from hwnas.cli.display import show_json
     from hwnas.cli.results import show_specialised
     from hwnas.cli.searching import Asked, jobs_of, limits_of
-    from hwnas.cli.specialising import specialise_all
     from hwnas.cli.steps import Job
     from hwnas.cli.values import budgets, resolutions
 
@@ -122,6 +128,8 @@ def specialize(
     )
     jobs = jobs_of(job, wanted, runtime, precision)
     command = " ".join(["hwnas", *sys.argv[1:]])
+    from hwnas.cli.specialising import specialise_all  # with torch, for which no typo waits
+
     found = specialise_all(jobs, asked, auto=not no_auto, command=command)
     if as_json:
         show_json(found[0] if len(found) == 1 else found)

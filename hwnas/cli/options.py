@@ -5,20 +5,27 @@ from typing import Annotated
 
 import typer
 
+from hwnas.cli import names
+
 WorkspaceFolder = Annotated[
     Path, typer.Option("--workspace", envvar="HWNAS_WORKSPACE", help="Folder in which everything is kept.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceName = Annotated[str, typer.Option("--device", help="A device, as `hwnas devices` lists them.")]
-Runtime = Annotated[str | None, typer.Option("--runtime", help="Another runtime than the device's own.")]
-Precision = Annotated[
-    str | None, typer.Option("--precision", help="Another precision than the device's own: fp32 or int8.")
+Runtime = Annotated[
+    str | None, typer.Option("--runtime", callback=names.runtime, help="Another runtime than the device's own.")
 ]
-SpaceName = Annotated[str, typer.Option("--space", help="A search space, NAME or NAME@WIDTH.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", callback=names.precision, help="Another precision than the device's own: fp32 or int8."
+    ),
+]
+SpaceName = Annotated[str, typer.Option("--space", callback=names.space, help="A search space, NAME or NAME@WIDTH.")]
 Resolution = Annotated[
     str, typer.Option("--resolution", help="Image sizes, like 160,192,224; the space's own if none.")
 ]
-Data = Annotated[str, typer.Option("--data", help="The data set.")]
+Data = Annotated[str, typer.Option("--data", callback=names.data, help="The data set.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Where all randomness comes from.")]
 _LATENCY = typer.Option(
     "--latency", help="The budget, like 80ms; several: 2ms,3ms; one net for several devices: host=3ms,board=40ms."
@@ -29,6 +36,7 @@ Guess = Annotated[
     str | None,
     typer.Option(
         "--guess",
+        callback=names.guess,
         help="Price what was not measured: `sizes` between measured ones, or `blocks` learned from the others.",
     ),
 ]

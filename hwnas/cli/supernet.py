@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from hwnas.cli import names
 from hwnas.cli.options import Json, Resolution, WorkspaceFolder
 from hwnas.cli.output import out
 
@@ -13,8 +14,13 @@ app = typer.Typer(help="Import published supernets, export supernets for other t
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="A state dict in once-for-all's naming: torch, safetensors or npz.")],
-    space: Annotated[str, typer.Option("--space", help="The search space it is of, NAME or NAME@WIDTH.")],
+    file: Annotated[
+        Path,
+        typer.Argument(callback=names.file, help="A state dict in once-for-all's naming: torch, safetensors or npz."),
+    ],
+    space: Annotated[
+        str, typer.Option("--space", callback=names.space, help="The search space it is of, NAME or NAME@WIDTH.")
+    ],
     width: Annotated[float | None, typer.Option("--width", help="Its width, if the space is given as NAME.")] = None,
     classes: Annotated[int | None, typer.Option("--classes", min=1, help="How many classes it tells apart.")] = None,
     resolution: Resolution = "",
@@ -50,7 +56,9 @@ def import_(
 @app.command()
 def export(
     file: Annotated[Path, typer.Argument(help="The file to write; its suffix, .pth or .safetensors, is the format.")],
-    space: Annotated[str, typer.Option("--space", help="The search space of the supernet, NAME or NAME@WIDTH.")],
+    space: Annotated[
+        str, typer.Option("--space", callback=names.space, help="The search space of the supernet, NAME or NAME@WIDTH.")
+    ],
     data: Annotated[str, typer.Option("--data", help="What it was trained on, or `imported`.")] = "imported",
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,

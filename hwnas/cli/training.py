@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwnas.cli import names
 from hwnas.cli.options import Data, Json, Resolution, Seed, SpaceName, WorkspaceFolder
 from hwnas.cli.output import out
 
@@ -24,12 +25,12 @@ def train(
     data: Data = "digit-pairs",
     space: SpaceName = "digits",
     resolution: Resolution = "",
-    recipe: Annotated[str, typer.Option(help="The training recipe.")] = "sandwich",
+    recipe: Annotated[str, typer.Option(callback=names.recipe, help="The training recipe.")] = "sandwich",
     steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; 1000 if neither these nor --time.")] = None,
     time: Annotated[str, typer.Option(help="Train as long as this instead, like 10m; the schedule fits itself.")] = "",
     batch: Annotated[int, typer.Option(min=2, help="Images a step, of all processes together.")] = 64,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts that a batch is taken in, to save memory.")] = 1,
-    optimizer: Annotated[str, typer.Option(help="sgd or adamw.")] = "sgd",
+    optimizer: Annotated[str, typer.Option(callback=names.optimizer, help="sgd or adamw.")] = "sgd",
     lr: Annotated[
         float | None, typer.Option(min=1e-9, help="Peak learning rate; 0.3 with sgd, 0.003 with adamw.")
     ] = None,
@@ -59,23 +60,23 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a supernet once, for all budgets; killed, the same command goes on."""
+    if steps and time:
+        raise typer.BadParameter("--steps and --time exclude each other")
     from hwnas.cli.steps import Job, train_supernet
     from hwnas.cli.values import resolutions
     from hwnas.training import datasets
     from hwnas.training.plan import TrainPlan, usual
 
-    if steps and time:
-        raise typer.BadParameter("--steps and --time exclude each other")
     every_s, time_s = duration_s(checkpoint_every), duration_s(time) if time else 0.0
+    given: dict[str, Any] = {"steps": steps, "lr": lr, "weight_decay": weight_decay}
+    settings = usual(optimizer) | {name: value for name, value in given.items() if value is not None}
+    plan = TrainPlan(
+        recipe=recipe, time_s=time_s, batch=batch, accumulate=accumulate, optimizer=optimizer,
+        label_smoothing=label_smoothing, mixup=mixup, randaugment=randaugment, clip_norm=clip_norm,
+        ema=ema, seed=seed, **settings,
+    )  # fmt: skip
+    job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
     with processes_of_torchrun() as processes:
-        given: dict[str, Any] = {"steps": steps, "lr": lr, "weight_decay": weight_decay}
-        settings = usual(optimizer) | {name: value for name, value in given.items() if value is not None}
-        plan = TrainPlan(
-            recipe=recipe, time_s=time_s, batch=batch, accumulate=accumulate, optimizer=optimizer,
-            label_smoothing=label_smoothing, mixup=mixup, randaugment=randaugment, clip_norm=clip_norm,
-            ema=ema, seed=seed, **settings,
-        )  # fmt: skip
-        job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
         if download and not processes.alone:
             raise typer.BadParameter("--download is for one process: fetch the data before torchrun")
         if download:

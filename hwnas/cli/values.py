@@ -15,7 +15,9 @@ _SIZE = re.compile(rf"{_NUMBER}([kKMG]B|[KMG]iB|B)")
 def latency_ms(text: str) -> float:
     """A latency like 80ms, 0.08s or 800us in ms; raises InvalidInputError for anything else."""
     if not 0 < (found := _time_ms(text)) < math.inf:
-        raise InvalidInputError(f"{text!r} is no latency: give a number above 0 with a unit, like 80ms, 0.08s or 800us")
+        raise InvalidInputError(
+            f"{text!r} is no latency: give a number above 0 with a unit, like 80ms, 0.08s or 800us{_meant(text)}"
+        )
     return found
 
 
@@ -30,6 +32,15 @@ def _time_ms(text: str) -> float:
     """A time with its unit in ms; not a number for what is none."""
     match = _LATENCY.fullmatch(text.strip())
     return float(match[1]) * _MS_PER_UNIT[match[2]] if match else math.nan
+
+
+def _meant(text: str) -> str:
+    """What was meant by a latency that is none, if that is plain."""
+    device, _, latency = text.replace(" ", "").rpartition(":")
+    for spelled in (latency, latency.lower(), f"{latency}ms"):
+        if 0 < _time_ms(spelled) < math.inf:
+            return f"; did you mean {f'{device}={spelled}' if device else spelled}?"
+    return ""
 
 
 def budgets(text: str, device: str) -> list[dict[str, float]]:

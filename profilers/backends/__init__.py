@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from profilers import plugins
+from profilers.errors import UnknownNameError
 from profilers.graph import Array
 
 if TYPE_CHECKING:
     from profilers.device import Device
+
+FOR_TESTS = "fake"
 
 Session = Callable[[], float]
 """A model made ready: each call runs it once and returns how long that took, in ms."""
@@ -50,8 +53,15 @@ def names() -> tuple[str, ...]:
     return plugins.names(__name__)
 
 
+def check(name: str) -> None:
+    """Raise UnknownNameError if there is no such runtime; the one that is for tests alone is not offered to users."""
+    if name not in names():
+        raise UnknownNameError("runtime", name, [known for known in names() if known != FOR_TESTS])
+
+
 def load(name: str) -> Backend:
     """The backend called `name`; raises UnknownNameError."""
+    check(name)
     return cast(Backend, plugins.load(__name__, "runtime", name))
 
 

@@ -78,7 +78,7 @@ def test_the_name_loads_a_backend_that_reads_a_known_format(name: str) -> None:
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownNameError, match=", ".join(backends.names())):
+    with pytest.raises(UnknownNameError, match=", ".join(name for name in backends.names() if name != "fake")):
         backends.load("abacus")
 
 

@@ -30,7 +30,7 @@ def test_an_unknown_device_is_answered_with_those_there_are(hwnas, tmp_path, com
     [
         (("profile", "--space", "nasnet"), "unknown space 'nasnet': there is digits, ofa-mbv3"),
         (("profile", "--space", "digits@wide"), "the width behind @"),
-        (("profile", "--runtime", "toaster"), "unknown runtime 'toaster': there is fake, "),
+        (("profile", "--runtime", "toaster"), "unknown runtime 'toaster': there is litert, onnxruntime"),
         (("profile", "--resolution", "big"), "no list of resolutions"),
         (("profile", "--resolution", "7"), "from 8 to 4096"),
         (("train", "--data", "imagenet"), "unknown data set 'imagenet': there is cifar10"),
@@ -40,7 +40,7 @@ def test_an_unknown_device_is_answered_with_those_there_are(hwnas, tmp_path, com
         (("search", "--latency", "1ms", *FAKE, "--accuracy", "nowhere.npz"), "nowhere.npz is not there"),
         (("search", "--latency", "1ms", *FAKE, "--algorithm", "toast"), "unknown search algorithm 'toast': there is"),
         (("search", "--latency", "1ms", *FAKE, "--data", "imagenet"), "unknown data set 'imagenet'"),
-        (("specialize", "--latency", "1ms", *FAKE, "--data", "imagefolder:nowhere"), "nowhere/train is no folder"),
+        (("specialize", "--latency", "1ms", *FAKE, "--data", "imagefolder:nowhere"), "nowhere is no folder"),
         (("table", "diff", "nowhere.jsonl", "nowhere.jsonl"), "nowhere.jsonl cannot be read"),
         (("report",), "hwnas specialize --latency"),
         (("table", "show"), "host was not profiled yet"),

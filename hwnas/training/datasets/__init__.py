@@ -6,14 +6,17 @@ A name may say where the images are, behind a colon: `imagefolder:photos`. Behin
 function of the user's own: `mydata:make`.
 """
 
+import sys
 from dataclasses import dataclass, field
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from profilers import plugins
-from profilers.errors import InvalidInputError, UnknownNameError
+from profilers.errors import InvalidInputError, UnknownNameError, nearest
 
 Split = Literal["train", "validation", "test"]
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -101,6 +104,26 @@ def listing() -> tuple[DatasetInfo, ...]:
 def _info(name: str) -> DatasetInfo:
     module, summary = plugins.load(__name__, "data set", name), plugins.summary(__name__, "data set", name)
     return DatasetInfo(name, summary, module.FACTS, hasattr(module, "download"))
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError for what cannot be the name of a data set, at once: nothing is read or imported."""
+    kind, colon, place = name.partition(":")
+    if kind in names():
+        if kind == "imagefolder" and not Path(place).is_dir():
+            raise InvalidInputError(f"{place or name} is no folder: {name} wants train/CLASS/*.jpg in it")
+        return
+    if not colon or not all(part.isidentifier() for part in kind.split(".")):
+        is_folder = Path(name).is_dir() or kind in ("folder", "images", "imagenet")
+        raise UnknownNameError("data set", name, names(), f"imagefolder:{place or name}" if is_folder else "")
+    if not PathFinder.find_spec(kind.partition(".")[0], [str(Path.cwd()), *sys.path]):
+        known, meant = ", ".join(names()), nearest(kind, names())
+        if kind in ("folder", "images", "imagenet"):
+            meant = "imagefolder"
+        hint = f"; did you mean {meant}:{place}?" if meant else ""
+        raise InvalidInputError(
+            f"unknown data set {name!r}: there is {known}, and no Python module {kind} in {Path.cwd()}{hint}"
+        )
 
 
 def open_dataset(name: str, seed: int = 0, hw: int | None = None) -> Dataset:
