@@ -1,7 +1,7 @@
 """What tests of several rooms share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,14 @@ from profilers.graph import Array, Graph, Value
 # Before torch is imported anywhere, here or in a subprocess: threads that wait actively for each other take minutes
 # over what takes seconds as soon as a neighbour uses one of the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What hwnas remembers between commands is not written among what a person's own commands remember."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

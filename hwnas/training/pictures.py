@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hwnas.training.datasets import Batch, Split
+from hwnas.training.image_scan import MODES
 from hwnas.training.torchvision import transforms
 from profilers.errors import InvalidInputError
 
@@ -25,7 +26,6 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as publ
 SCALING: Final = f"(RGB / 255 - {MEAN}) / {STD}, channel by channel"
 CROP_SHARE: Final = 0.875  # of an image's shorter side that is looked at (as in 224 of 256)
 PADDING: Final = 1 / 8  # of the side, around small images before they are cropped (He et al. 2016, section 4.2)
-EIGHT_BIT_MODES: Final = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 class Source(Protocol):
@@ -52,6 +52,7 @@ class Pictures:
     small: bool = False  # little around the object: crops are of the padded image, judged is all of it
     randaugment: bool = False
     scaling: str = SCALING
+    listing: str = ""  # a digest of what the data set consists of, where that is known without reading all of it
 
     def randaugmented(self) -> Self:
         """The same data set, its training images changed by RandAugment, too (Cubuk et al. 2020)."""
@@ -95,16 +96,11 @@ class Pictures:
         hw, where = self.shape[1], f"{self.name}: {image_name(self.sources[split], split, index)}"
         if not hasattr(image, "mode"):
             raise InvalidInputError(f"{where} is a {type(image).__name__}: a PIL image or a tensor is wanted")
-        if image.mode not in EIGHT_BIT_MODES:
+        if image.mode not in MODES:
             raise InvalidInputError(f"{where} has pixels of mode {image.mode}: convert it to 8 bits a channel")
-        if min(image.size) < hw:
-            raise InvalidInputError(
-                f"{where} has {image.width}x{image.height} pixels, smaller than the {hw} wanted: take it out, or "
-                "choose a smaller --resolution"
-            )
         train = split == "train"
         change = _augmenting(hw, self.small, self.randaugment) if train else _judging(hw, self.small)
-        pixels = np.asarray(change(image.convert("RGB")), np.float64)  # (H, W, 3)
+        pixels = np.asarray(change(as_colour(image)), np.float64)  # (H, W, 3)
         return ((pixels / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)
 
     def _taken(self, image: Tensor, split: Split, index: int) -> NDArray[np.float32]:
@@ -124,6 +120,18 @@ class Pictures:
                 f"{self.name}: {image_name(self.sources[split], split, index)} has label {label}, though there are "
                 f"{len(self.classes)} classes"
             )
+
+
+def as_colour(image: Any) -> Any:
+    """A PIL image of one of `MODES` in RGB: of 16 bits the upper 8, and what is transparent as it would show else."""
+    from PIL import Image
+
+    if image.mode.startswith("I"):
+        wide = np.asarray(image).astype(np.int64).clip(0, 2**16 - 1)
+        image = Image.fromarray((wide >> 8).astype(np.uint8))
+    elif image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # else Pillow warns
+    return image.convert("RGB")
 
 
 def image_name(source: Source, split: Split, index: int) -> str:

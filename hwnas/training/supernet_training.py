@@ -93,7 +93,8 @@ class SupernetTraining:
         begun, parts = decision.begun, []
         if begun:
             parts = [*begun.parts, _part(steps - begun.steps, self.plan.time_s, begun.supernet)]
-        save_supernet(net, self.supernet, data=self.data, plan=asdict(replace(self.plan, steps=steps)), parts=parts)
+        plan = asdict(replace(self.plan, steps=steps))
+        save_supernet(net, self.supernet, data=self.data, plan=plan, parts=parts, dataset=self.dataset)
         self._clear_up(self.supernet.parent / decision.folder)
 
     def _net(self, decision: "Decision", processes: Processes) -> Supernet:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,9 +15,15 @@ from torch import Tensor
 from hwnas.nets.supernet import Supernet
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
-from hwnas.training.datasets import Dataset, open_dataset
+from hwnas.training.class_names import listed
+from hwnas.training.datasets import Dataset, listing_of, open_dataset
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError, first_line
+
+
+class DataChangedWarning(UserWarning):
+    """A data set's files are not those that a supernet was trained on."""
+
 
 IMPORTED = "imported"  # stands in a workspace where the data set would, if a supernet was not trained here
 
@@ -32,6 +39,8 @@ class TrainedSupernet:
     origin: dict[str, str]  # `file` and `sha256` of what it was imported from; none if it was trained here
     sha256: str
     parts: list[dict[str, Any]] = field(default_factory=list)  # steps, time and beginning of each of several trainings
+    class_names: tuple[str, ...] = ()  # of what it was trained on, in the order of its logits; none if not known
+    listing: str = ""  # the digest of the data set's listing then; "" if not known
 
     @property
     def seed(self) -> int:
@@ -41,7 +50,8 @@ class TrainedSupernet:
     def dataset(self, asked: str) -> Dataset:
         """The data set it was trained on, or for imported weights the one `asked` for, which may be "".
 
-        Raises InvalidInputError if none is known, or if its images or classes are not those of the supernet.
+        Raises InvalidInputError if none is known, or if its images or classes are not those of the supernet. Warns if
+        its files are others than they were.
         """
         if not (self.data or asked):
             raise InvalidInputError(
@@ -56,7 +66,26 @@ class TrainedSupernet:
                 f"{dataset.name} has images of {'x'.join(map(str, dataset.shape))} and {len(dataset.classes)} classes; "
                 f"{self.path} takes {space.image_chs}x{hw}x{hw} and tells {space.classes} apart: choose another --data"
             )
+        self._compare(dataset)
         return dataset
+
+    def _compare(self, dataset: Dataset) -> None:
+        """Refuse other classes than it was trained on, and tell of other images."""
+        if self.class_names and tuple(dataset.classes) != self.class_names:
+            now = [name for name in dataset.classes if name not in self.class_names]
+            then = [name for name in self.class_names if name not in dataset.classes]
+            changed = f"{listed(now)} instead of {listed(then)}" if now else "the same in another order"
+            raise InvalidInputError(
+                f"{dataset.name} has other classes than {self.path} was trained on: {changed}; rename them as they "
+                "were, or train with --restart"
+            )
+        if self.listing and self.listing != listing_of(dataset):
+            warnings.warn(
+                f"the files of {dataset.name} have changed since {self.path} was trained; accuracies found "
+                "before are of the images as they were",
+                DataChangedWarning,
+                stacklevel=4,
+            )
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -87,8 +116,12 @@ def save_supernet(
     plan: dict[str, Any],
     origin: Mapping[str, str] | None = None,
     parts: Sequence[Mapping[str, Any]] = (),
+    dataset: Dataset | None = None,
 ) -> None:
-    """Write a supernet to `path`, atomically: trained by `plan`, in several `parts` perhaps, or with an `origin`."""
+    """Write a supernet to `path`, atomically: trained by `plan`, in several `parts` perhaps, or with an `origin`.
+
+    `dataset` is what it was trained on, and `data` its name as the user gave it.
+    """
     space = net.space
     header = {
         "space": space.name,
@@ -98,6 +131,7 @@ def save_supernet(
         "plan": plan,
         **({"origin": dict(origin)} if origin else {}),
         **({"parts": [dict(part) for part in parts]} if parts else {}),
+        **({"class_names": list(dataset.classes), "listing": listing_of(dataset)} if dataset else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     write_atomically(path, save(tensors, {"hwnas": json.dumps(header)}))
@@ -112,9 +146,12 @@ def load_supernet(path: Path) -> TrainedSupernet:
         net.load_state_dict(tensors)
         data, plan, origin = str(header["data"]), dict(header["plan"]), dict(header.get("origin", {}))
         parts = [dict(part) for part in header.get("parts", [])]
+        class_names, listing = tuple(map(str, header.get("class_names", ()))), str(header.get("listing", ""))
+        if class_names and len(class_names) != space.classes:
+            raise ValueError(f"it names {len(class_names)} classes")
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"{path} does not fit its own header: {first_line(error)}") from error
-    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path), parts)
+    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path), parts, class_names, listing)
 
 
 def shipped_supernet(space: SearchSpace, data: str) -> Path | None:

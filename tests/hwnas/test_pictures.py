@@ -122,8 +122,6 @@ def test_grey_transparent_and_indexed_images_are_taken_as_colour(tmp_path):
 
 def bad_folders(tmp_path):
     """What is wrong with a folder, by what is done to a good one."""
-    from PIL import Image
-
     root = write_folders(tmp_path, "train", "val", each=3, classes=2)
     first = root / "train" / "class-0"
     files = sorted(first.iterdir())
@@ -132,23 +130,16 @@ def bad_folders(tmp_path):
         "no val": (lambda: (root / "val").rename(root / "other"), "has no val"),
         "one class": (lambda: (root / "train" / "class-1").rename(root / "other"), "only one class, class-0"),
         "no classes": (lambda: [path.rename(root / path.name) for path in (root / "train").iterdir()], "no classes"),
-        "empty class": (lambda: [path.unlink() for path in files], "class-0 holds no images"),
+        "empty class": (lambda: [path.unlink() for path in files], "holds no images of 1 classes: class-0"),
         "one image": (lambda: [path.unlink() for path in files[1:]], "class-0 has 1 image"),
         "foreign class": ((root / "val" / "unheard").mkdir, "a class that train lacks: unheard"),
-        "text": (lambda: [path.write_text("no image") for path in files], r"\d+\.png is no image that can be read"),
-        "cut off": (
-            lambda: [path.write_bytes(path.read_bytes()[:2000]) for path in files], r"\d+\.png is no image that can"
-        ),
-        "small": (
-            lambda: [Image.new("RGB", (15, 40)).save(path) for path in files], "15x40 pixels, smaller than the 16"
-        ),
-        "16 bits": (lambda: [Image.new("I;16", (40, 40)).save(path) for path in files], r"pixels of mode I;16"),
+        "text": (lambda: [path.write_text("no image") for path in files], r"\d+\.png is no image"),
+        "cut off": (lambda: [path.write_bytes(path.read_bytes()[:2000]) for path in files], r"\d+\.png is damaged"),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", [
     "no train", "no val", "one class", "no classes", "empty class", "one image", "foreign class", "text", "cut off",
-    "small", "16 bits",
 ])  # fmt: skip
 def test_bad_images_are_answered_with_one_line_that_names_them(tmp_path, what):
     spoil, wanted = bad_folders(tmp_path)[what]
@@ -159,7 +150,7 @@ def test_bad_images_are_answered_with_one_line_that_names_them(tmp_path, what):
 
 
 def test_a_folder_that_is_not_named_or_not_there_is_refused(tmp_path):
-    for name, wanted in (("imagefolder", "imagefolder:PATH"), ("imagefolder:", "imagefolder:PATH")):
+    for name, wanted in (("imagefolder", "imagefolder:FOLDER"), ("imagefolder:", "imagefolder:FOLDER")):
         with pytest.raises(InvalidInputError, match=wanted):
             open_dataset(name)
     with pytest.raises(InvalidInputError, match="nowhere"):

@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 
 from hwnas.nets.supernet import Supernet
 from hwnas.spaces import open_space
-from hwnas.training.weights import load_supernet, read_tensors, save_supernet
+from hwnas.training.weights import DataChangedWarning, load_supernet, read_tensors, save_supernet
 from profilers.errors import InvalidInputError
 
 SPACE = open_space("digits@0.1", resolutions=(8,), classes=5)
@@ -55,6 +55,7 @@ def test_a_supernet_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
         {"space": "digits"}, {"space": "ofa-mbv3"}, {"space": "nasnet"}, {"space": None}, {"space": "digits@x"},
         {"classes": 6}, {"classes": "many"}, {"classes": None}, {"resolutions": None}, {"resolutions": ["8"]},
         {"resolutions": [1]}, {"data": ...}, {"plan": ...}, {"plan": 5}, {"space": ...},
+        {"class_names": 5}, {"class_names": ["a"]},
     ],
     ids=str,
 )  # fmt: skip
@@ -70,3 +71,48 @@ def test_a_safetensors_file_of_somebody_else_is_refused(supernet):
     supernet.write_bytes(save({"weight": torch.ones(2)}))
     with pytest.raises(InvalidInputError, match="damaged or foreign"):
         load_supernet(supernet)
+
+
+class Blobs:
+    """As much of a data set as a supernet's header is made of."""
+
+    name, scaling, shape = "blobs", "as it is", (1, 8, 8)
+
+    def __init__(self, classes, listing=""):
+        self.classes, self.listing = tuple(classes), listing
+
+
+def trained_on(tmp_path, monkeypatch, then, now):
+    """The supernet that was trained on one data set, which then becomes another."""
+    save_supernet(Supernet(SPACE, seed=3), tmp_path / "supernet", data="blobs", plan=PLAN, dataset=then)
+    monkeypatch.setattr("hwnas.training.weights.open_dataset", lambda *_: now)
+    return load_supernet(tmp_path / "supernet")
+
+
+def test_a_supernet_knows_the_classes_it_was_trained_on(tmp_path, monkeypatch):
+    then = Blobs("abcde", "digest")
+    trained = trained_on(tmp_path, monkeypatch, then, then)
+    assert (trained.class_names, trained.listing) == (("a", "b", "c", "d", "e"), "digest")
+    assert trained.dataset("") is then
+
+
+@pytest.mark.parametrize(
+    ("now", "wanted"),
+    [("abcdx", "x instead of e"), ("abced", "in another order"), ("vwxyz", "v, w, x, y, z instead of a")],
+)
+def test_other_classes_than_it_was_trained_on_are_refused_by_name(tmp_path, monkeypatch, now, wanted):
+    trained = trained_on(tmp_path, monkeypatch, Blobs("abcde"), Blobs(now))
+    with pytest.raises(InvalidInputError, match=wanted):
+        trained.dataset("")
+
+
+def test_other_files_of_the_same_classes_are_told(tmp_path, monkeypatch):
+    trained = trained_on(tmp_path, monkeypatch, Blobs("abcde", "then"), now := Blobs("abcde", "now"))
+    with pytest.warns(DataChangedWarning, match="files of blobs have changed since"):
+        assert trained.dataset("") is now
+
+
+def test_a_supernet_of_which_no_classes_are_known_takes_any(tmp_path, monkeypatch):
+    for header in (None, Blobs("abcde")):
+        trained = trained_on(tmp_path, monkeypatch, header, now := Blobs("abcde", "now"))
+        assert trained.dataset("") is now

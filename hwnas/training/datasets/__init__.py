@@ -53,6 +53,11 @@ class Finite(Protocol):
         ...
 
 
+def listing_of(dataset: Dataset) -> str:
+    """A digest of what a data set consists of (names and sizes of files, say), "" where that is not known."""
+    return str(getattr(dataset, "listing", ""))
+
+
 @dataclass
 class Around:
     """What a `Dataset` that stands around another one has from that: all but its batches."""
