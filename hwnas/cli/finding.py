@@ -1,8 +1,9 @@
 """`hwnas search` and `hwnas specialize`: their options, which are much the same."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -92,6 +93,7 @@ def search(
         show_json(found[0] if len(found) == 1 else found)
     else:
         show_candidates(found)
+    _end(found)
 
 
 def specialize(
@@ -135,3 +137,11 @@ def specialize(
         show_json(found[0] if len(found) == 1 else found)
     else:
         show_specialised(found)
+    _end(found)
+
+
+def _end(found: Sequence[dict[str, Any]]) -> None:
+    """End as the first budget that was refused does; each was told of when it was."""
+    for facts in found:
+        if "error" in facts:
+            raise typer.Exit(facts["exit_code"])

@@ -17,6 +17,7 @@ STOLEN_SHARE = 0.05  # of the time that measuring took; above, a hypervisor may 
 
 def show_candidates(found: Sequence[dict[str, Any]]) -> None:
     """What `search` found, a row an architecture and device."""
+    found = _delivered(found)
     rows = [
         [
             _on(f, where, "budget_ms"), _on(f, where, "predicted_ms"),
@@ -46,6 +47,9 @@ def _on(facts: dict[str, Any], where: dict[str, Any], key: str) -> str:
 
 def show_specialised(found: Sequence[dict[str, Any]]) -> None:
     """What `specialize` made, a row a budget and device."""
+    found = _delivered(found)
+    if not found:
+        return
     rows = [
         [
             _on(f, where, "budget_ms"), in_ms(where["predicted_ms"]), in_ms(where["measured_ms"]),
@@ -57,6 +61,11 @@ def show_specialised(found: Sequence[dict[str, Any]]) -> None:
     ]  # fmt: skip
     columns = ["budget", "predicted", "measured", "95 % interval", "use", "test accuracy", "MACs", "params", "bundle"]
     show_table("Specialised nets", columns, rows)
+
+
+def _delivered(found: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+    """Without the budgets for which there is nothing."""
+    return [facts for facts in found if "error" not in facts]
 
 
 def _use(where: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from hwnas.pricing import latency_model
 from hwnas.search import algorithms
 from hwnas.search.accuracy import AccuracyModel, open_accuracy, save_accuracy
 from hwnas.search.algorithms import Gains
+from hwnas.search.budgets import Budget, Refused, in_order, refused
 from hwnas.search.constraints import Constraints
 from hwnas.search.cover import smallest_cover
 from hwnas.search.engine import EVALUATIONS, Found, Score, search
-from hwnas.search.feasibility import feasible_row
 from hwnas.search.limits import Limits
 from hwnas.search.log import SearchLog, search_log
 from hwnas.search.subnets import best_subnet
@@ -75,43 +75,55 @@ def limits_of(job: Job, *, macs: str, params: str, memory: str, file_size: str, 
 
 @dataclass(frozen=True)
 class Priced:
-    """Tables and latency models of all devices asked for, and the constraints of each budget."""
+    """Tables and latency models of all devices asked for, and the constraints of each budget that can be kept."""
 
     tables: Mapping[str, LatencyTable]
     models: Mapping[str, LatencyModel]
-    problems: Sequence[Constraints]
+    budgets: Sequence[Budget]
+    problems: Sequence[Constraints]  # one for each of the budgets
+    refused: Sequence[Refused]
 
     @classmethod
     def of(cls, jobs: Mapping[str, Job], space: SearchSpace, asked: Asked, *, auto: bool) -> "Priced":
-        """Profiles what lacks, where `auto`; raises InfeasibleError if a budget cannot be kept."""
+        """Profiles what lacks, where `auto`; raises InfeasibleError if none of the budgets can be kept."""
         tables = {name: ready_table(job, auto=auto, guess=asked.guess) for name, job in jobs.items()}
         models = {name: latency_model(table, space, asked.guess) for name, table in tables.items()}
         for name, model in models.items():
             if model.guessed:
                 say(f"{name}: times of {len(model.guessed)} of {len(space.vocabulary)} blocks were not measured there")
         problems = [asked.limits.constraints(space, models, budget) for budget in asked.budgets]
-        for problem in problems:
-            if not problem.all:
-                raise InvalidInputError("nothing limits the search: give --latency, --macs or another limit")
-            feasible_row(problem)
+        if not all(problem.all for problem in problems):
+            raise InvalidInputError("nothing limits the search: give --latency, --macs or another limit")
+        why_not = refused(asked.budgets, problems)
+        for one in why_not:
+            if one:
+                say(f"hwnas: {one.error}")
+        kept = [number for number, one in enumerate(why_not) if not one]
+        for problem in (problems[number] for number in kept):
             for constraint in problem.all:
                 if constraint.loose():
                     most = constraint.told(constraint.cost.greatest())
                     say(f"no architecture has a {constraint.name} above {most}: that limit excludes nothing")
-        return cls(tables, models, problems)
+        return cls(
+            tables, models, [asked.budgets[number] for number in kept], [problems[number] for number in kept],
+            [one for one in why_not if one],
+        )  # fmt: skip
 
 
 def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -> list[dict[str, Any]]:
-    """The best architecture for each budget, as facts to show; `job` is about the space and the data."""
+    """The best architecture for each budget, or why there is none; `job` is about the space and the data."""
     if asked.algorithm:
         algorithms.load(asked.algorithm)  # whatever is wrong is said before a device is measured for minutes
     model = open_accuracy(asked.accuracy, job.space) if asked.accuracy else None
     if model is None:
         check_data(job)
     priced = Priced.of(jobs, job.space, asked, auto=auto)
+    within = replace(asked, budgets=priced.budgets)
     if model is None and (_supernet_possible(job) or not auto):
-        return _over_supernet(job, priced, asked, auto=auto)
-    return _over_model(job, priced, asked, model)
+        found = _over_supernet(job, priced, within, auto=auto)
+    else:
+        found = _over_model(job, priced, within, model)
+    return in_order(asked.budgets, found, priced.refused)
 
 
 def _supernet_possible(job: Job) -> bool:

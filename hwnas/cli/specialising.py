@@ -15,24 +15,35 @@ from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet
 from hwnas.cli.values import in_ms
 from hwnas.export.bundle import write_bundle
 from hwnas.export.proven import export_proven
+from hwnas.search.budgets import Refused, in_order
 from hwnas.specialize import Specialiser, Target, check_alike
 from hwnas.training.noise import Noise
 from hwnas.training.weights import TrainedSupernet
 from lut.storage import write_atomically
-from profilers.errors import InvalidInputError
+from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import Form
 from profilers.measurement import CALM_TOLERANCE
 from profilers.profiler import open_profiler
 
 
 def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command: str) -> list[dict[str, Any]]:
-    """A bundle for each budget, as facts to show; a bundle is written as soon as its net has kept its budget."""
+    """A bundle for each budget, or why there is none, as facts to show.
+
+    A bundle is written as soon as its net has kept its budget.
+    """
     results, job = [], next(iter(jobs.values()))
-    with _specialiser(jobs, asked, auto=auto) as worker:
-        dataset = worker.dataset
-        for budget in asked.budgets:
+    with _specialiser(jobs, asked, auto=auto) as (worker, priced):
+        dataset, left = worker.dataset, list(priced.refused)
+        for budget in priced.budgets:
             paces = {name: target.table.calm_ms for name, target in worker.targets.items()}
-            found = worker.specialise(budget)
+            try:
+                found = worker.specialise(budget)
+            except (InfeasibleError, UntrustedError) as error:
+                if len(asked.budgets) == 1:
+                    raise
+                say(f"hwnas: {error}")
+                left.append(Refused(budget, error))
+                continue
             for name, kept in found.kept.items():
                 say(
                     f"{name}, budget {in_ms(kept.budget_ms)}: measured {kept.measurement} ({in_ms(kept.raw_ms)} with "
@@ -56,7 +67,7 @@ def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command
                 folder, found.models, labels=dataset.classes, shape=dataset.shape, scaling=dataset.scaling, facts=facts
             )
             results.append({**found.facts(), "files": files, "bundle": str(folder)})
-    return results
+    return in_order(asked.budgets, results, left)
 
 
 def _tell_of_pace(name: str, faster: float) -> None:
@@ -111,7 +122,7 @@ def _format(output: Path) -> str:
 
 
 @contextmanager
-def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterator[Specialiser]:
+def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterator[tuple[Specialiser, Priced]]:
     """A Specialiser for the jobs, with what it needs made on the way; budgets out of reach are refused first."""
     job = next(iter(jobs.values()))
     for other in jobs.values():
@@ -132,7 +143,7 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
             profiler = stack.enter_context(open_profiler(other.device, say_of(name)))
             priced.tables[name].check_origin(profiler.fingerprint())
             targets[name] = Target(priced.tables[name], profiler)
-        yield Specialiser(
+        worker = Specialiser(
             space=trained.net.space,
             targets=targets,
             evaluator=evaluator_of(job, trained),
@@ -141,3 +152,4 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
             seed=asked.seed,
             report=stack.enter_context(ProgressDisplay()),
         )
+        yield worker, priced

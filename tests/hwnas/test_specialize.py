@@ -116,6 +116,24 @@ def test_a_candidate_is_exported_once_for_all_devices(hwnas, workspace, budget_m
     assert exported.count("onnx") == found["attempts"]
 
 
+@pytest.mark.parametrize("command", ["specialize", "search"])
+def test_a_budget_out_of_reach_cancels_none_of_the_others(hwnas, workspace, budget_ms, model, command):
+    latency = ("--latency", f"0.001ms,{budget_ms}ms,0.002ms", "--runtime", "fake", "--workspace", workspace)
+    done = hwnas(command, *latency, "--json")
+    first, found, third = done.json
+    assert done.code == 6 and set(first) == {"device", "budget_ms", "error", "exit_code", "least_attainable"}
+    assert (first["budget_ms"], third["budget_ms"], found["budget_ms"]) == (0.001, 0.002, budget_ms)
+    assert first["exit_code"] == 6 and first["least_attainable"] == pytest.approx(model.least()[0])
+    assert found["predicted_ms"] <= budget_ms and "error" not in found
+    told = [line for line in done.err.splitlines() if line.startswith("hwnas: ")]
+    assert len(told) == 2 and all("the least attainable is" in line for line in told)
+
+
+def test_where_no_budget_is_in_reach_nothing_is_printed_and_the_loosest_is_told(hwnas, workspace):
+    done = hwnas("specialize", "--latency", "0.001ms,0.002ms", *FAKE, "--workspace", workspace)
+    assert done.code == 6 and "at most 0.002 ms" in done.refusal
+
+
 ms = st.floats(0.01, 100)
 
 
