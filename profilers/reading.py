@@ -41,11 +41,11 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise InvalidInputError(f"{path} cannot be read: it is no regular file")
-            content = file.read(max_bytes + 1)
+            content = file.read() if found.st_size <= max_bytes else b""
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         why = error.strerror if isinstance(error, OSError) else first_line(error)
         raise InvalidInputError(f"{path} cannot be read: {why}") from error
-    if len(content) > max_bytes:
+    if max(found.st_size, len(content)) > max_bytes:
         raise InvalidInputError(f"{path} cannot be read: it has more than {max_bytes >> 10} KiB")
     return content
 
@@ -109,8 +109,8 @@ def read_yaml_pairs(path: Path) -> list[tuple[str, Any]]:
         if not isinstance(node, yaml.MappingNode):
             raise ValueError("it has no keys")
         pairs = [(str(key.value), loader.construct_object(value, deep=True)) for key, value in node.value]
-        for _, value in pairs:
-            _check_plain(value)
+        for key, value in pairs:
+            _check_plain(value, source=f"{shown(key)}: ")
     except Exception as error:  # PyYAML's constructors have no common type for what they raise
         why = (
             first_line(error) if isinstance(error, ValueError | yaml.YAMLError) else "a value is not what its tag says"
@@ -231,17 +231,17 @@ def _too_deep(content: bytes) -> bool:
     return False
 
 
-def _check_plain(value: Any, depth: int = 0) -> None:
-    """Raise ValueError for numbers and nesting that JSON would be refused for."""
+def _check_plain(value: Any, depth: int = 0, source: str = "") -> None:
+    """Raise ValueError, which begins with `source`, for numbers and nesting that JSON would be refused for."""
     if depth > MAX_NESTING:
-        raise ValueError(f"it nests deeper than {MAX_NESTING} levels")
+        raise ValueError(f"{source}it nests deeper than {MAX_NESTING} levels")
     if isinstance(value, dict | list):
         for inner in [*value, *value.values()] if isinstance(value, dict) else value:
-            _check_plain(inner, depth + 1)
+            _check_plain(inner, depth + 1, source)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is no finite number")
+        raise ValueError(f"{source}{value} is no finite number")
     elif isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise ValueError(f"{shown(value)} is too large")
+        raise ValueError(f"{source}{shown(value)} is too large")
 
 
 def _check_yaml_events(content: bytes) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 
 import hwnas
 from hwnas import costs
+from hwnas.accuracy_files import read_accuracy
 from hwnas.arch import Arch
 from hwnas.cli.display import ProgressDisplay, say
 from hwnas.cli.steps import Job, check_data, evaluator_of, fitting_space, ready_supernet, ready_table
 from hwnas.cli.values import count, size_bytes
 from hwnas.pricing import latency_model
 from hwnas.search import algorithms
-from hwnas.search.accuracy import AccuracyModel, open_accuracy, save_accuracy
+from hwnas.search.accuracy import AccuracyModel, save_accuracy
 from hwnas.search.algorithms import Gains
 from hwnas.search.budgets import Budget, Refused, in_order, refused
 from hwnas.search.constraints import Constraints
@@ -114,7 +115,7 @@ def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -
     """The best architecture for each budget, or why there is none; `job` is about the space and the data."""
     if asked.algorithm:
         algorithms.load(asked.algorithm)  # whatever is wrong is said before a device is measured for minutes
-    model = open_accuracy(asked.accuracy, job.space) if asked.accuracy else None
+    model = read_accuracy(asked.accuracy, job.space) if asked.accuracy else None
     if model is None:
         check_data(job)
     priced = Priced.of(jobs, job.space, asked, auto=auto)

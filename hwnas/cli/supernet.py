@@ -28,7 +28,7 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Read a published supernet into the workspace; every command that takes its --space finds it there."""
-    from hwnas.cli.display import show_json
+    from hwnas.cli.display import say, show_json
     from hwnas.cli.values import resolutions
     from hwnas.spaces import open_space
     from hwnas.training.checkpoints import import_checkpoint
@@ -43,7 +43,7 @@ def import_(
     path = Workspace(workspace).supernet(of_space.name, IMPORTED)
     if path.exists():
         raise InvalidInputError(f"{path} is there already: move it away, or choose another --workspace")
-    net = import_checkpoint(file, of_space)
+    net = import_checkpoint(file, of_space, say)
     origin = {"file": file.name, "sha256": digest_of(file)}
     save_supernet(net, path, data="", plan={}, origin=origin)
     params = sum(parameter.numel() for parameter in net.parameters())

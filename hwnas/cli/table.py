@@ -268,7 +268,7 @@ def _arch(text: str, space: "SearchSpace") -> "Arch":
     """The architecture that is spelled, or described by a file."""
     from hwnas.published import read_net
 
-    return read_net(Path(text), space) if text.endswith(".json") else space.parse(text)
+    return read_net(Path(text), space) if text.endswith((".json", ".config")) else space.parse(text)
 
 
 def _repeated(found: "Measurement") -> bool:

@@ -1,15 +1,11 @@
 """Published checkpoints: supernets in once-for-all's naming, read into ours and written back."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
-from zipfile import ZipFile, is_zipfile
 
-import numpy as np
 import torch
-from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
@@ -17,27 +13,33 @@ from hwnas.nets.ofa_naming import PublishedTensor, plain, published_tensors
 from hwnas.nets.supernet import Supernet
 from hwnas.space import SearchSpace
 from hwnas.spaces import names, open_space
+from hwnas.training.state_dicts import family, named, read_state_dict
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError
 
 WIDTHS = [round(0.05 * steps, 2) for steps in range(1, 61)]  # looked through for one that a file fits
 SHOWN_SHAPES = 3
+MAX_LISTED_CHARS = 800
 
 
-def import_checkpoint(path: Path, space: SearchSpace) -> Supernet:
+def import_checkpoint(path: Path, space: SearchSpace, say: Callable[[str], object] = str) -> Supernet:
     """The supernet of `space` with the weights of a published file: torch's (tensors only), safetensors or npz.
 
-    Raises InvalidInputError naming every key that lacks or is not understood, or both shapes where they differ.
+    Where a file holds averaged weights beside plain ones, `say` is told which are taken. Raises InvalidInputError
+    naming the keys that lack or are not understood, or both shapes where they differ.
     """
     expected = {plain(tensor.key): tensor for tensor in published_tensors(space)}
-    found = _by_plain_key(path, _state_dict(path))
+    read = read_state_dict(path)
+    if read.taken:
+        say(f"of {path} {read.taken} is taken")
+    found = _by_plain_key(path, read.tensors)
     counters = {key for key in found if _statistic_of(key) in expected}
     found = {key: tensor for key, tensor in found.items() if key not in counters}
     _check_keys(path, space, expected.keys(), found.keys())
     _check_shapes(path, space, expected, found)
     for key, tensor in found.items():
         if not tensor.is_floating_point() or not bool(tensor.isfinite().all()):
-            raise InvalidInputError(f"{path}: {key} holds values that are no finite floating-point numbers")
+            raise InvalidInputError(f"{path}: {named(key)} holds values that are no finite floating-point numbers")
     net = Supernet(space)
     shapes = {name: tensor.shape for name, tensor in net.state_dict().items()}
     net.load_state_dict({tensor.name: found[key].reshape(shapes[tensor.name]) for key, tensor in expected.items()})
@@ -61,45 +63,11 @@ def export_checkpoint(net: Supernet, path: Path) -> None:
         raise InvalidInputError(f"{path}: a checkpoint is written as .pth or .safetensors")
 
 
-def _state_dict(path: Path) -> dict[str, Tensor]:
-    """Tensors by the names a file has for them."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
-    try:
-        found = _parsed(content)
-    except Exception as error:  # what damaged or foreign bytes make torch's reader raise has no common type
-        raise InvalidInputError(
-            f"{path} is damaged, or holds other things than tensors ({type(error).__name__}): a state dict is wanted, "
-            "saved by torch, or as safetensors or npz"
-        ) from error
-    if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping):
-        raise InvalidInputError(f"{path} holds no state dict but a {type(found).__name__}")
-    foreign = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
-    if foreign:
-        raise InvalidInputError(f"{path} holds no state dict: {_listed(foreign)} is no tensor")
-    return {str(key): value for key, value in found.items()}
-
-
-def _parsed(content: bytes) -> Any:
-    if content[8:9] == b"{":  # behind the length of the header
-        return load_safetensors(content)
-    if is_zipfile(BytesIO(content)) and all(name.endswith(".npy") for name in ZipFile(BytesIO(content)).namelist()):
-        with np.load(BytesIO(content)) as arrays:
-            # An archive is flat: a state dict among other arrays has its names behind sd/.
-            wanted = [name for name in arrays.files if name.startswith("sd/")] or arrays.files
-            return {name.removeprefix("sd/"): torch.from_numpy(arrays[name]) for name in wanted}
-    return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-
-
 def _by_plain_key(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for key, tensor in tensors.items():
         if plain(key) in found:
-            raise InvalidInputError(f"{path} holds {plain(key)} under two names, one of them {key}")
+            raise InvalidInputError(f"{path} holds {named(plain(key))} under two names, one of them {named(key)}")
         found[plain(key)] = tensor
     return found
 
@@ -115,8 +83,10 @@ def _check_keys(path: Path, space: SearchSpace, expected: Iterable[str], found: 
         return
     told = [f"it lacks {_listed(lacking)}"] if lacking else []
     told += [f"not understood is {_listed(foreign)}"] if foreign else []
-    fitting = [name for name in names() if _keys(open_space(name)) == set(found)]
+    fitting = [name for name in names() if _known_keys(name) == set(found)]
     reason = f"its keys are those of --space {' or '.join(fitting)}" if fitting else "is it of another --space?"
+    if not fitting and (elsewhere := family(set(foreign))):
+        reason = f"its names are those of {elsewhere}: only supernets of once-for-all are read"
     raise InvalidInputError(f"{path} does not fit {space.name} ({reason}): {'; '.join(told)}")
 
 
@@ -153,6 +123,14 @@ def _keys(space: SearchSpace) -> set[str]:
     return {plain(tensor.key) for tensor in published_tensors(space)}
 
 
+def _known_keys(name: str) -> set[str]:
+    """The keys of a space; none of one that once-for-all has no names for."""
+    try:
+        return _keys(open_space(name))
+    except InvalidInputError:
+        return set()
+
+
 def _listed(keys: Iterable[str]) -> str:
     """Keys with those put together that differ in their end or in the block's number: blocks.{1,2}.x.{bias,weight}."""
     ends: dict[str, list[str]] = {}
@@ -167,6 +145,16 @@ def _listed(keys: Iterable[str]) -> str:
     listed = []
     for (before, behind, end), found in numbers.items():
         listed.append(f"{before}{_one_of(sorted(found, key=len))}{behind}.{end}".removeprefix("."))
+    return _cut_off([named(key) for key in listed])
+
+
+def _cut_off(listed: list[str]) -> str:
+    """As many as a message has room for, and how many more there are."""
+    length = 0
+    for number, key in enumerate(listed):
+        length += len(key)
+        if length > MAX_LISTED_CHARS:
+            return f"{', '.join(listed[:number])} and {len(listed) - number} more"
     return ", ".join(listed)
 
 

@@ -2,11 +2,15 @@
 
 import json
 import re
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import kendalltau
 
+from hwnas.accuracy_files import read_accuracy
 from hwnas.published import read_net
 from hwnas.search.accuracy import AccuracyPredictor, open_accuracy
 from hwnas.search.accuracy.perceptron import BATCH
@@ -118,3 +122,67 @@ def test_a_predictor_fitted_on_it_ranks_architectures_as_it_does(path):
         assert kendalltau(fitted(fresh), model(fresh)).statistic == pytest.approx(fitted.kendall_tau, abs=0.05)
         assert np.sqrt(np.mean((fitted(fresh) - model(fresh)) ** 2)) == pytest.approx(fitted.rmse, rel=0.2)
         assert fitted.kendall_tau > 0.6
+
+
+def older(arrays):
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def newer(arrays):
+    """As the class of once-for-all's package names them: the last layer's bias is `base_acc`."""
+    names = {"0": "layers.0.0", "2": "layers.1.0", "4": "layers.2.0", "6": "layers.3"}
+    tensors = {re.sub(r"^\d", lambda m: names[m[0]], name): torch.from_numpy(a) for name, a in arrays.items()}
+    tensors["base_acc"] = tensors.pop("layers.3.bias")
+    return tensors
+
+
+@pytest.mark.parametrize("naming", [older, newer, lambda arrays: {"state_dict": newer(arrays), "epoch": 3}])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_file_that_torch_saved_says_the_same(path, tmp_path, naming, zipped):
+    space = open_space(SPACE, resolutions=(160, 224))
+    file = tmp_path / "acc_predictor.pth"
+    torch.save(naming(dict(np.load(path))), file, _use_new_zipfile_serialization=zipped)
+    rows = space.sample(50, np.random.default_rng(0))
+    np.testing.assert_array_equal(read_accuracy(file, space)(rows), open_accuracy(path, space)(rows))
+    np.testing.assert_array_equal(read_accuracy(path, space)(rows), open_accuracy(path, space)(rows))
+
+
+@pytest.mark.parametrize(
+    ("tensors", "why"),
+    [
+        ({"0.weight": torch.ones(400, 82)}, "the one of once-for-all's ResNet50 space"),
+        ({"0.weight": torch.ones(400, 128)}, "is missing"),
+        ({"features.0.weight": torch.ones(3)}, "'about' is missing"),
+        ({"fc": torch.ones(3)}, "has no 0.weight to 6.bias"),
+        ({"0.weight": torch.ones(4, 128).to_sparse()}, "is a sparse tensor"),
+        ([1, 2], "no state dict but a list"),
+    ],
+)
+def test_another_file_of_torch_is_refused_in_a_line(tmp_path, tensors, why):
+    torch.save(tensors, tmp_path / "file.pth")
+    with pytest.raises(InvalidInputError, match=why) as refused:
+        read_accuracy(tmp_path / "file.pth", open_space(SPACE))
+    assert "\n" not in str(refused.value)
+
+
+def test_an_archive_that_promises_gigabytes_is_refused_before_it_is_unpacked(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (100 << 20,)})
+        for _ in range(400):
+            file.write(bytes(1 << 20))
+    tracemalloc.start()
+    with pytest.raises(InvalidInputError, match="arrays take 400 MB, more than 256 MB"):
+        read_accuracy(tmp_path / "bomb.npz", open_space(SPACE))
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+
+
+def test_an_array_that_claims_another_size_than_it_has_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "lie.npz", "w") as archive, archive.open("a.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (1 << 60,)})
+        file.write(bytes(8))
+    with pytest.raises(InvalidInputError, match="'a' is cut off, or not of the shape that it claims"):
+        read_accuracy(tmp_path / "lie.npz", open_space(SPACE))

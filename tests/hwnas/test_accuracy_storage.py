@@ -95,7 +95,7 @@ def test_one_of_the_same_space_with_other_choices_is_refused(stored):
         (lambda path: path.write_bytes(path.read_bytes()[:-30]), "not a zip file"),
         (lambda path: about(path, version=2), "version 2, not hwnas-accuracy version 1"),
         (lambda path: about(path, kind="forest"), "'forest' is missing"),
-        (lambda path: about(path, rmse=float("nan")), "held-out figures are no numbers"),
+        (lambda path: about(path, rmse=float("nan")), "NaN is no number"),
         (lambda path: about(path, made_from=[1]), "list"),
         (lambda path: rewritten(path, about=np.array("{")), "Expecting"),
         (lambda path: rewritten(path, about=np.array("[]")), "indices"),
@@ -148,7 +148,7 @@ def test_arrays_that_do_not_fit_each_other_are_refused(kind, changes, stored):
     [
         ("ridge", b"PK\3\4", 29, 0x40, "EOFError"),  # the first array begins behind the file's end
         ("ridge", b"PK\1\2", 8, 0x01, "encrypted"),
-        ("mlp", b"weight0.npy", 39, 0x04, "checksum"),  # numbers begin earlier: numpy would read others, not to the end
+        ("mlp", b"weight0.npy", 39, 0x04, "CRC-32"),  # numbers begin earlier: numpy would read others, not to the end
     ],
 )
 def test_damage_that_zip_files_report_in_their_own_way_or_not_at_all_is_refused(kind, behind, place, flip, why, stored):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -266,3 +267,90 @@ def test_a_network_that_once_for_all_does_not_have_has_no_names_there(monkeypatc
     monkeypatch.setattr(space, "head", lambda chs, hw: {f"own_{s}": block for s, block in head(chs, hw).items()})
     with pytest.raises(InvalidInputError, match="a block own_final_expand"):
         published_tensors(space)
+
+
+def prefixed(*prefixes):
+    return lambda tensors: {"".join(prefixes) + key: tensor for key, tensor in tensors.items()}
+
+
+def zeros(tensors):
+    return {key: torch.zeros_like(tensor) for key, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "taken"),
+    [
+        (prefixed("module."), ""),
+        (prefixed("_orig_mod."), ""),
+        (prefixed("module.", "_orig_mod."), ""),
+        (prefixed("_orig_mod.", "module.", "net."), ""),
+        (lambda tensors: {key.replace("blocks.1.", "blocks.1._orig_mod."): t for key, t in tensors.items()}, ""),
+        (lambda tensors: {"model": tensors, "optimizer": {"state": {}}, "epoch": 7}, ""),
+        (lambda tensors: {"net": {"state_dict": prefixed("module.")(tensors)}}, ""),
+        (lambda tensors: {"n_averaged": torch.tensor(4), **prefixed("module.")(tensors)}, ""),
+        (
+            lambda tensors: {"state_dict": zeros(tensors), "state_dict_ema": tensors},
+            "_ema (and not state_dict",
+        ),
+        (lambda tensors: {"model": zeros(tensors), "ema": {"module": tensors}}, "ema (and not model"),
+        (
+            lambda tensors: prefixed("model.")(zeros(tensors)) | prefixed("model_ema.")(tensors),
+            "model_ema (and not model",
+        ),
+    ],
+)
+def test_weights_are_found_behind_prefixes_and_wrappers(checkpoint, tmp_path, wrap, taken):
+    net, published = checkpoint
+    torch.save(wrap(state_dict(published)), tmp_path / "file.pth")
+    said = []
+    found = import_checkpoint(tmp_path / "file.pth", SPACE, said.append)
+    assert same_tensors(found.state_dict(), net.state_dict())
+    assert [taken in line for line in said] == ([True] if taken else [])
+
+
+FOREIGN = {
+    "a ResNet of torchvision or timm": ["conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.bias", "fc.bias"],
+    "timm's EfficientNet": ["conv_stem.weight", "blocks.0.0.conv_dw.weight", "classifier.bias"],
+    "EfficientNet-PyTorch's": ["_conv_stem.weight", "_blocks.0._depthwise_conv.weight", "_fc.bias"],
+    "torchvision's MobileNet": ["features.0.0.weight", "features.1.block.0.0.weight", "classifier.0.bias"],
+    "once-for-all's ResNet50": ["input_stem.0.conv.conv.weight", "blocks.0.conv1.conv.weight"],
+    "a vision transformer": ["cls_token", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"],
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_the_network_of_foreign_names_is_told_in_a_bounded_line(tmp_path, name):
+    many = [f"odd_{number}.\x1b[31m{'x' * 300}" for number in range(500)]
+    for prefix in ("", "module."):
+        torch.save({prefix + key: torch.ones(1) for key in FOREIGN[name] + many}, tmp_path / "file.pth")
+        with pytest.raises(InvalidInputError, match=f"its names are those of {name}") as refused:
+            import_checkpoint(tmp_path / "file.pth", SPACE)
+        assert len(str(refused.value)) < 2500 and str(refused.value).isprintable()
+
+
+@pytest.mark.parametrize("kind", ["sparse", "meta", "nested", "quantised"])
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_not_plain_are_refused_by_name(checkpoint, tmp_path, kind):
+    make = {
+        "sparse": lambda t: t.to_sparse(),
+        "meta": lambda t: t.to("meta"),
+        "nested": lambda t: torch.nested.nested_tensor([t]),
+        "quantised": lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8),
+    }[kind]
+    tensors = state_dict(checkpoint[1])
+    tensors["classifier.linear.bias"] = make(tensors["classifier.linear.bias"])
+    torch.save(tensors, tmp_path / "file.pth")
+    with pytest.raises(InvalidInputError, match=r"file\.pth") as refused:
+        import_checkpoint(tmp_path / "file.pth", SPACE)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 400
+
+
+def test_a_compressed_archive_is_not_unpacked_into_memory(checkpoint, tmp_path):
+    with (
+        zipfile.ZipFile(checkpoint[1]) as plain,
+        zipfile.ZipFile(tmp_path / "file.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in plain.namelist():
+            packed.writestr(name, plain.read(name))
+    with pytest.raises(InvalidInputError, match="compressed archive"):
+        import_checkpoint(tmp_path / "file.pth", SPACE)

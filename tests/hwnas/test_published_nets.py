@@ -72,11 +72,30 @@ def test_a_net_that_was_described_is_read_back_as_itself(tmp_path, name):
         ('"kernel_size": 5', '"kernel_size": 9', "kernel is 9, not one of"),
         ('"use_se": true', '"use_se": false', "no net of ofa-mbv3@1.2"),
         ('"image_size": 224', '"image_size": 225', "ask with --resolution 225"),
-        ('"act_func": "relu"', '"act_func": "tanh"', "no net.config of once-for-all: KeyError"),
-        ('"groups": 1', '"groups": 2', "no net.config of once-for-all: ValueError"),
-        ('"shortcut": null', '"shortcut": {}', "no net.config of once-for-all: ValueError"),
-        ('"blocks"', '"block"', "no net.config of once-for-all: KeyError"),
-        (r"^\{", "[", "no net.config of once-for-all"),
+        (
+            '"act_func": "relu"',
+            '"act_func": "tanh"',
+            "act_func of .* must be one of relu, relu6, h_swish, not 'tanh'",
+        ),
+        (
+            '"groups": 1',
+            '"groups": 2',
+            "first_conv of the net is a convolution with groups",
+        ),
+        (
+            '"shortcut": null',
+            '"shortcut": {}',
+            "block 1 has a shortcut where none belongs",
+        ),
+        ('"blocks"', '"block"', "the net has no blocks"),
+        (r"^\{", "[", "cannot be read as JSON"),
+        ('"name": "MobileNetV3"', '"name": "ResNets"', "it is a 'ResNets'; only MobileNetV3 and ProxylessNASNets"),
+        ('"stride": 2', '"stride": 0', "stride of first_conv of the net must be a whole number from 1 to"),
+        (
+            '"kernel_size": 5',
+            '"kernel_size": "5"',
+            "kernel_size of .* must be a whole number from 1 to .*, not '5'",
+        ),
     ],
 )
 def test_a_net_that_is_none_of_the_space_is_refused_with_what_differs(shared_data, tmp_path, pattern, by, complaint):
@@ -127,3 +146,56 @@ def test_proxyless_subnets_have_the_parameters_that_once_for_all_counts(shared_d
         arch = stored_arch(space, subnet)
         space.row(arch)
         assert sum(block.params for block in space.layers(arch).values()) == subnet["params"]
+
+
+def as_published(path, folder):
+    """The files of once-for-all's own folder of a net: net.config without an image size, run.config with it."""
+    config = json.loads(path.read_text())
+    (folder / "run.config").write_text(json.dumps({"n_worker": 8, "image_size": config.pop("image_size")}))
+    (folder / "net.config").write_text(json.dumps(config))
+    return folder / "net.config"
+
+
+def test_a_net_is_read_as_once_for_all_publishes_it(shared_data, tmp_path):
+    (path,) = published(shared_data, "note10_lat-30ms_*")
+    space = space_for(json.loads(path.read_text()))
+    theirs = as_published(path, tmp_path)
+    assert read_net(theirs, space) == read_net(path, space)
+    (tmp_path / "run.config").unlink()
+    with pytest.raises(InvalidInputError, match=r"says no image_size: put the net's run.config beside it"):
+        read_net(theirs, space)
+    (tmp_path / "run.config").write_text('{"image_size": "224"}')
+    with pytest.raises(InvalidInputError, match=r"image_size of .*run\.config must be a whole number"):
+        read_net(theirs, space)
+
+
+def test_the_command_line_prices_a_published_net_by_its_own_file(shared_data, tmp_path, hwnas):
+    (path,) = published(shared_data, "note10_lat-30ms_*")
+    done = hwnas(
+        "table", "import", "--device", "note10", *sorted((shared_data / "ofa_note10").glob("*.yaml")),
+        "--workspace", tmp_path / "work",
+    )  # fmt: skip
+    assert done.code == 0
+    options = ("--device", "note10", "--space", "ofa-mbv3@1.2", "--resolution", "224", "--workspace", tmp_path / "work")
+    found = [hwnas("table", "price", file, *options, "--json") for file in (path, as_published(path, tmp_path))]
+    assert found[0].code == found[1].code == 0 and found[0].json == found[1].json
+
+
+def test_a_block_that_was_searched_away_is_none(tmp_path):
+    space = open_space("proxyless")
+    (row,) = space.sample(1, np.random.default_rng(0))
+    arch = space.arch(row)
+    config = net_config(list(space.layers(arch).values()))
+    gone = {
+        "name": "MobileInvertedResidualBlock",
+        "mobile_inverted_conv": {"name": "ZeroLayer", "stride": 1},
+        "shortcut": {"name": "IdentityLayer"},
+    }
+    config["blocks"].insert(2, gone)
+    (tmp_path / "net.config").write_text(json.dumps(config))
+    found = space.layers(read_net(tmp_path / "net.config", space))
+    assert [*found.values()] == [*space.layers(arch).values()]
+    config["blocks"][2] = gone | {"shortcut": None}
+    (tmp_path / "net.config").write_text(json.dumps(config))
+    with pytest.raises(InvalidInputError, match="block 2 has neither layers nor a shortcut"):
+        read_net(tmp_path / "net.config", space)

@@ -18,7 +18,7 @@ from hwnas.search.accuracy.gains import ExchangeGains
 from hwnas.search.accuracy.perceptron import Perceptron
 from hwnas.space import SearchSpace
 from lut.compiled import Floats
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, shown
 
 SPACE, CLASSES = "ofa-mbv3@1.2", 1000
 SIZES = range(112, 225, 16)
@@ -49,7 +49,11 @@ class PublishedPredictor:
             )
         first = arrays[MARK]
         if first.ndim != 2 or first.shape[1] != INPUTS:
-            raise ValueError(f"{MARK} has shape {first.shape}, not (units, {INPUTS})")
+            of_resnet = " (it is the one of once-for-all's ResNet50 space)" if first.shape[1:] == (82,) else ""
+            raise ValueError(f"{MARK} has shape {first.shape}, not (units, {INPUTS}){of_resnet}")
+        foreign_arrays = set(arrays) - {f"{n}.{part}" for n in LAYERS for part in ("weight", "bias")}
+        if foreign_arrays:
+            raise ValueError(f"it has {len(foreign_arrays)} other arrays, like {shown(min(foreign_arrays))}")
         layers = {f"weight{i}": arrays[f"{n}.weight"].T for i, n in enumerate(LAYERS)}
         layers |= {f"bias{i}": arrays[f"{n}.bias"] for i, n in enumerate(LAYERS)}
         layers["weight0"], images = _for_our_features(layers["weight0"], space)

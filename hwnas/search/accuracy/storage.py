@@ -10,16 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hwnas.arrays import read_arrays
 from hwnas.search.accuracy.features import Features
 from hwnas.search.accuracy.predictor import KINDS, AccuracyPredictor
 from hwnas.search.accuracy.published import MARK, PublishedPredictor
 from hwnas.space import SearchSpace
 from lut.storage import write_atomically
-from profilers.errors import InvalidInputError, first_line
+from profilers.errors import InvalidInputError, first_line, shown
+from profilers.reading import plain_json, read_bytes
 
 FORMAT, VERSION = "hwnas-accuracy", 1
 ABOUT = "about"  # the array that holds the text
-DAMAGE = OSError, AttributeError, KeyError, TypeError, ValueError
+DAMAGE = AttributeError, IndexError, KeyError, TypeError, ValueError
+MAX_BYTES = 256 << 20  # the published one has 1.5 MB
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -42,15 +45,26 @@ def save_accuracy(predictor: AccuracyPredictor, path: Path) -> None:
 
 
 def open_accuracy(path: Path, space: SearchSpace) -> AccuracyPredictor | PublishedPredictor:
-    """The predictor in a file that `save_accuracy` wrote, or in the published one of once-for-all.
+    """The predictor in a file that `save_accuracy` wrote, or in the published one of once-for-all as an .npz.
 
     Raises InvalidInputError if it cannot be read, is damaged, or is of another space.
     """
     try:
-        arrays = _arrays(path)
+        content = read_bytes(path, MAX_BYTES)
+    except InvalidInputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise InvalidInputError(f"{path} is not there") from error
+        raise
+    try:
+        return accuracy_of(_arrays(content), path, space)
+    except ValueError as error:
+        raise InvalidInputError(_unreadable(path, error)) from error
+
+
+def accuracy_of(arrays: Arrays, path: Path, space: SearchSpace) -> AccuracyPredictor | PublishedPredictor:
+    """The predictor that the arrays of the file at `path` are; raises InvalidInputError."""
+    try:
         return PublishedPredictor.of(arrays, space) if MARK in arrays else _fitted(arrays, space, path)
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path} is not there") from error
     except DAMAGE as error:
         raise InvalidInputError(_unreadable(path, error)) from error
 
@@ -60,29 +74,21 @@ def _unreadable(path: Path, error: Exception) -> str:
     return f"{path} holds no accuracy predictor that can be read: damaged or foreign ({why}); make it again"
 
 
-def _arrays(path: Path) -> Arrays:
-    """All arrays of a file, read to the end."""
-    with path.open("rb") as file:
-        if file.read(2) != b"PK":
-            raise ValueError("it is no .npz file")
-        file.seek(0)
-        try:
-            with np.load(file) as stored:
-                if damaged := stored.zip.testzip():  # which numpy alone need not come to
-                    raise ValueError(f"{damaged} has another checksum")
-                arrays = {name: stored[name] for name in stored.files}
-        except Exception as error:  # what damaged bytes make numpy's and zipfile's readers raise has no common type
-            raise ValueError(first_line(error)) from error
+def _arrays(content: bytes) -> Arrays:
+    """All arrays of a file, read to the end; raises ValueError."""
+    if content[:2] != b"PK":
+        raise ValueError("it is no .npz file")
+    arrays = read_arrays(content, MAX_BYTES)
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in ("U" if name == ABOUT else "fi"):
-            raise ValueError(f"{name} is no array of numbers")
+        if array.dtype.kind not in ("U" if name == ABOUT else "fi"):
+            raise ValueError(f"{shown(name)} is no array of numbers")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name} has values that are no numbers")
+            raise ValueError(f"{shown(name)} has values that are no numbers")
     return arrays
 
 
 def _fitted(arrays: Arrays, space: SearchSpace, path: Path) -> AccuracyPredictor:
-    about = json.loads(str(arrays.pop(ABOUT)))
+    about = plain_json(str(arrays.pop(ABOUT)))
     if about["format"] != FORMAT or about["version"] != VERSION:
         raise ValueError(f"it is {about['format']} version {about['version']}, not {FORMAT} version {VERSION}")
     _check_space(about, space, path)
