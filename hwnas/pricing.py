@@ -1,22 +1,26 @@
 """Pricing a space: the latency model its table supports, and the whole nets that the model is calibrated on."""
 
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
 from hwnas import costs
 from hwnas.arch import Arch, Population
+from hwnas.coverage import complete_resolutions, left_out
 from hwnas.space import SearchSpace
+from lut.blocks import Block
 from lut.compiled import Compiled
 from lut.interpolation import SizeInterpolation
 from lut.latency_model import Guess, LatencyModel
 from lut.predictor import Predicted
 from lut.published import PUBLISHED
-from lut.table import LatencyTable
+from lut.table import LatencyTable, MissingBlockError
 from profilers.errors import InvalidInputError, UnknownNameError
 
 GUESSES: Mapping[str, Callable[[LatencyTable], Guess]] = {"sizes": SizeInterpolation, "blocks": Predicted}
 """Times at image sizes between measured ones, and of any blocks like the measured ones."""
+NAMED = 6  # choices that a message lists
 NEAR = 12  # candidates within about a quarter of a step of MACs
 
 
@@ -50,38 +54,67 @@ def net_name(what: Arch | str) -> str:
     return f"net {what}" if isinstance(what, Arch) else f"net {what}:"
 
 
-def profile_command(device: str, runtime: str, precision: str, space: SearchSpace) -> str:
-    """The command that measures what a table lacks, spelled out so that it is this table that gets it."""
+def profile_command(device: str, runtime: str, precision: str, space: SearchSpace, data: str = "") -> str:
+    """The command that measures what a table lacks, spelled out so that it is this table that gets it.
+
+    `data` is the data set that the space's classes are of, where it is known.
+    """
     resolutions = ",".join(map(str, space.resolutions))
     return (
         f"hwnas profile --device {device} --runtime {runtime} --precision {precision} --space {space.name} "
-        f"--resolution {resolutions}"
+        f"--resolution {resolutions}" + (f" --data {shlex.quote(data)}" if data else "")
     )
 
 
-def latency_model(table: LatencyTable, space: SearchSpace, guess: str | None = None) -> LatencyModel:
-    """The latency model a table supports; raises InvalidInputError naming what lacks and the command for it.
+def latency_model(
+    table: LatencyTable,
+    space: SearchSpace,
+    guess: str | None = None,
+    *,
+    needed: Collection[Block] | None = None,
+    data: str = "",
+) -> LatencyModel:
+    """The latency model a table supports; raises InvalidInputError naming what lacks and what to do about it.
 
     Blocks that were not measured are priced only where that is asked for, by a `guess` named in GUESSES, or where the
-    table says that it was transferred from other devices; the model lists them.
+    table says that it was transferred from other devices; the model lists them. Of all others only those that are
+    `needed`, by default all of the space, must have a time; the rest is unavailable, at an infinite cost. `data` is the
+    data set that the space's classes are of, for the advice.
     """
     if guess is not None and guess not in GUESSES:
         raise UnknownNameError("way to guess", guess, GUESSES)
-    device = table.fingerprint
-    remedy = f"measure with: {profile_command(table.device_name, device.runtime, device.precision, space)}"
-    if device.runtime == PUBLISHED:
-        remedy = "import the file of the resolution that lacks, or choose among those that are there with --resolution"
-    missing = table.missing(space.vocabulary)
+    wanted = space.vocabulary if needed is None else needed
+    missing = table.missing(wanted)
     transferred = table.transfers.get(net_name(space.name))
-    if missing and transferred and all(map(transferred.covers, space.vocabulary)):
-        return table.compile(space, transferred.calibration, transferred)
+    if missing and transferred and all(map(transferred.covers, wanted)):
+        return table.compile(space, transferred.calibration, transferred, wanted)
     if missing and not guess:
         raise InvalidInputError(
-            f"{table.path} lacks {len(missing)} of the {len(space.vocabulary)} blocks of {space.name}, "
-            f"e.g. {missing[0].key}; {remedy}"
+            f"{table.path} lacks {len(missing)} of the {len(wanted)} blocks of {space.name}"
+            f"{' that are asked for' if needed is not None else ''}, e.g. {missing[0].key}"
+            f"{_choices(space, missing)}; {_remedy(table, space, missing, data)}"
         )
     try:
         calibration = table.calibration(net_name(space.name))
-        return table.compile(space, calibration, GUESSES[guess](table) if guess else None)
+        return table.compile(space, calibration, GUESSES[guess](table) if guess else None, wanted)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{error}; {remedy}") from error
+        missing = list(error.blocks) if isinstance(error, MissingBlockError) else []
+        raise InvalidInputError(f"{error}; {_remedy(table, space, missing, data)}") from error
+
+
+def _choices(space: SearchSpace, missing: Collection[Block]) -> str:
+    """What no architecture can have without these blocks, in brackets."""
+    names = left_out(space, set(missing))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f" (all of {', '.join(names[:NAMED])}{more})" if names else ""
+
+
+def _remedy(table: LatencyTable, space: SearchSpace, missing: Sequence[Block], data: str) -> str:
+    """What to do about a table that lacks these blocks."""
+    device = table.fingerprint
+    if device.runtime != PUBLISHED:
+        command = profile_command(table.device_name, device.runtime, device.precision, space, data)
+        return f"measure with: {command}"
+    if len(space.resolutions) > 1 and (complete := complete_resolutions(space, set(missing))):
+        return f"choose what is there with --resolution {','.join(map(str, complete))}, or import the file that lacks"
+    return "import a file that has them, or search with --available among architectures that do without"

@@ -11,7 +11,7 @@ import numpy as np
 from hwnas.pricing import evenly_spread, net_name
 from hwnas.progress import Report, silent
 from hwnas.space import SearchSpace
-from lut.blocks import chain
+from lut.blocks import Block, Linear, chain
 from lut.calibration import Calibration
 from lut.layers import random_weights
 from lut.table import LatencyTable
@@ -23,6 +23,7 @@ from profilers.profiler import Profiler
 from profilers.state import State
 
 CALIBRATION_NETS = 16
+COMPANY = 12  # blocks that are visited in turn at least, so that each finds in caches what it finds in a whole profile
 BATCH_MODELS = 128  # sessions held open at once; bounds the memory that a large space takes
 
 
@@ -59,6 +60,8 @@ def profile(
         # Whole nets among themselves, as finished nets are measured: among blocks their weights stay in caches longer,
         # and large ones seem 1.5 % faster. Those that need no more rounds are there for company.
         blocks = [name for name in wanted if name not in table.nets]
+        if 0 < len(blocks) < COMPANY:  # a head for other classes, say: alone it would find its weights in caches
+            blocks += [name for name in models if name not in (*blocks, *table.nets)][: COMPANY - len(blocks)]
         nets = [name for name in models if name in table.nets] if len(blocks) < len(wanted) else []
         for kind in (blocks, nets):
             for first in range(0, len(kind), BATCH_MODELS):
@@ -122,8 +125,34 @@ def _models(space: SearchSpace, table: LatencyTable, batch: int) -> dict[str, Ca
     models: dict[str, Callable[[], Graph]] = {}
     for block in space.vocabulary:
         models[block.key] = partial(chain, [(block, weights)], batch)
-    for arch in map(space.arch, evenly_spread(space, CALIBRATION_NETS, np.random.default_rng(0))):
-        blocks = list(space.layers(arch).values())
-        table.add_net(net_name(arch), blocks)
-        models[net_name(arch)] = partial(chain, [(block, weights) for block in blocks], batch)
+    for name, blocks in _calibration_nets(space, table).items():
+        models[name] = partial(chain, [(block, weights) for block in blocks], batch)
     return models
+
+
+def _calibration_nets(space: SearchSpace, table: LatencyTable) -> dict[str, list[Block]]:
+    """The whole nets that calibrate a space, by their names in the table.
+
+    Calibration is about blocks, not about heads: a table that has been calibrated for the space with another number of
+    classes needs no further nets.
+    """
+    archs = [space.arch(row) for row in evenly_spread(space, CALIBRATION_NETS, np.random.default_rng(0))]
+    nets = [list(space.layers(arch).values()) for arch in archs]
+    if any(table.nets.get(net_name(a)) != tuple(b.key for b in net) for a, net in zip(archs, nets, strict=True)):
+        others = _nets_of_other_classes(space, table)
+        sizes = {blocks[0].hw for blocks in others.values()}
+        if len(others) >= CALIBRATION_NETS and sizes >= set(space.resolutions):
+            return others
+    return {table.add_net(net_name(arch), net): net for arch, net in zip(archs, nets, strict=True)}
+
+
+def _nets_of_other_classes(space: SearchSpace, table: LatencyTable) -> dict[str, list[Block]]:
+    """The measured nets of a table that are the space's own but for the number of classes."""
+    body = {block.key for block in space.vocabulary if not isinstance(block, Linear)}
+    found = {}
+    for name, keys in table.nets.items():
+        if name.startswith(net_name(space.name)) and name in table.visits and body.issuperset(keys[:-1]):
+            blocks = [Block.parse(key) for key in keys]
+            if isinstance(blocks[-1], Linear) and blocks[-1].out_chs != space.classes:
+                found[name] = blocks
+    return found

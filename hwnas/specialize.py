@@ -147,6 +147,7 @@ class Specialiser:
     evaluator: SubnetEvaluator
     dataset: Dataset
     limits: Limits
+    available: bool = False  # do without blocks that no table prices
     seed: int = 0
     report: Report = silent
 
@@ -160,7 +161,10 @@ class Specialiser:
         tried: list[Candidate] = []
         scored, loose = 0, False
         while len(tried) < ATTEMPTS and not _done(tried, loose=loose):
-            models = {name: latency_model(target.table, self.space) for name, target in self.targets.items()}
+            needed = () if self.available else None
+            models = {
+                name: latency_model(target.table, self.space, needed=needed) for name, target in self.targets.items()
+            }
             asked_ms = {name: self._limit_ms(name, ms, models[name], tried) for name, ms in budget_ms.items()}
             constraints = self.limits.constraints(self.space, models, asked_ms)
             loose = all(constraint.loose() for constraint in constraints.all[: len(asked_ms)])
@@ -267,12 +271,12 @@ class Specialiser:
         Calibration nets are visited in turn with it, as when the table was made: alone it would find its weights in
         caches, or, after pauses, find them gone, and its time would mean something else than the table's do.
         """
-        table, name, visits = target.table, net_name(arch), list[Visit]()
+        table, visits = target.table, list[Visit]()
         with table.writing():
+            name = table.add_net(net_name(arch), self.space.layers(arch).values())
             company = [n for n in table.nets if n.startswith(net_name(self.space.name)) and n != name][:COMPANY]
             files = {name: model} | {n: _calibration_net(target, n) for n in company}
             earlier = {n: table.visits[n] for n in company if n in table.visits}
-            table.add_net(name, self.space.layers(arch).values())
             table.add_state(target.profiler.state())
             for found in target.profiler.measure(files, FINAL_PLAN, earlier, table.calm_ms):
                 table.add_round(found)

@@ -72,12 +72,13 @@ def profile_like(
         models = {}
         for arch in map(space.arch, chosen):
             blocks = list(space.layers(arch).values())
-            table.add_net(net_name(arch), blocks)
-            models[net_name(arch)] = partial(chain, [(block, weights) for block in blocks], profiler.device.batch)
+            name = table.add_net(net_name(arch), blocks)
+            models[name] = partial(chain, [(block, weights) for block in blocks], profiler.device.batch)
         wanted = table.pending(models, plan)
         if wanted:
             measure_batch(profiler, table, plan, {n: profiler.model(models[n]()) for n in models}, report)
-        names = [name for name in table.nets if name.startswith(prefix) and name in table.visits]
+        keys = {block.key for block in parts}
+        names = [n for n, net in table.nets.items() if n.startswith(prefix) and n in table.visits and keys >= set(net)]
         found = _transferred(prior, parts, table, names, tuple(sources))
         table.add_transfer(prefix, found)
     return TransferSummary(

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hwnas.supernet_headers import safetensors_header
+from hwnas.training.datasets import canonical
 from profilers.device import Device
 
 
@@ -24,7 +26,12 @@ class Workspace:
 
     def supernet(self, space: str, data: str) -> Path:
         """A trained supernet."""
-        return self.root / "supernets" / f"{space}-{_slug(data)}" / "supernet.safetensors"
+        return self._supernet_folder(space, data) / "supernet.safetensors"
+
+    @property
+    def supernets(self) -> Path:
+        """The folder of all supernets."""
+        return self.root / "supernets"
 
     def evaluations(self, supernet: Path, sha256: str) -> Path:
         """The accuracies measured on one supernet's weights."""
@@ -54,9 +61,23 @@ class Workspace:
         """The folder of all bundles."""
         return self.root / "bundles"
 
+    def _supernet_folder(self, space: str, data: str) -> Path:
+        """The folder of what is trained on a data set, however its path is typed.
+
+        One that an earlier version named after the path as it was typed then is found by what its files say.
+        """
+        folder = self.supernets / f"{space}-{_slug(canonical(data))}"
+        if folder.exists() or ":" not in data:
+            return folder
+        for path in sorted(self.supernets.glob("*/*.safetensors")):
+            facts = safetensors_header(path)
+            if facts.get("space") == space and canonical(str(facts.get("data"))) == canonical(data):
+                return path.parent
+        return folder
+
     def _beside(self, supernet: Path) -> Path:
         """A supernet's folder; of one that comes with hwnas, the folder it would have if it had been trained here."""
-        return supernet.parent if supernet.is_relative_to(self.root) else self.root / "supernets" / supernet.stem
+        return supernet.parent if supernet.is_relative_to(self.root) else self.supernets / supernet.stem
 
 
 def _slug(data: str) -> str:

@@ -1,5 +1,7 @@
 """Compiled: a cost of architectures as tables over few choices each, so that one gather prices a whole population.
 
+A cost may be infinite: of blocks that must not be used, because nobody knows their time. No limit is ever met by these.
+
 A slot's block depends on few of a space's dimensions, so what it costs is a small table over these. An architecture's
 cost is the sum of the entries its choices point at (latency, MACs, parameters, file size), or the largest of them (peak
 activation memory).
@@ -134,10 +136,11 @@ class Compiled:
         return float(self(row[None])[0]), row
 
     def greatest(self) -> float:
-        """The greatest cost there is; of the dearest blocks, where they are never left out."""
+        """The greatest cost there is; of the dearest blocks, where they are never left out. Infinite ones are none."""
         if self.most:
-            return max(float(table.max()) for _, table in self.factors)
-        return -Compiled(self.sizes, [(dims, -table) for dims, table in self.factors]).least()[0]
+            return max(float(table[np.isfinite(table)].max(initial=-np.inf)) for _, table in self.factors)
+        negative: list[Table] = [(dims, np.where(np.isinf(table), table, -table)) for dims, table in self.factors]
+        return -Compiled(self.sizes, negative).least()[0]
 
     def scaled(self, by: float) -> "Compiled":
         """The cost times a factor above 0."""
@@ -146,6 +149,10 @@ class Compiled:
     def plus(self, other: "Compiled") -> "Compiled":
         """The sum of two costs that are sums."""
         return Compiled(self.sizes, [*self.factors, *other.factors])
+
+    def only(self, available: "Compiled") -> "Compiled":
+        """The same cost, but infinite where `available`, which is 0 or infinite, is: no limit ever allows that."""
+        return Compiled(self.sizes, [*self.factors, *available.factors], most=self.most)
 
     def _joint(self) -> list[Table]:
         """The factors in as few tables as stay small: fewer gathers for each architecture."""

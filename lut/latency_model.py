@@ -34,6 +34,7 @@ class LatencyModel:
     calibration: Calibration
     guessed: frozenset[Block] = frozenset()  # blocks whose time was not measured
     doubt: Callable[[float], Compiled] | None = None  # how much more they may take, in ms, at a confidence
+    unavailable: frozenset[Block] = frozenset()  # blocks that the table does not price: infinite in `cost`
 
     def latency_ms(self, population: Rows) -> Floats:
         """Latencies of n architectures, rows (n, dims) of choices, as (n,)."""

@@ -109,10 +109,19 @@ class LatencyTable:
         }
         self._append({"round": visits})
 
-    def add_net(self, name: str, blocks: Iterable[Block]) -> None:
-        """Say which blocks the whole net called `name` consists of; its times come in rounds."""
-        if name not in self.nets:
-            self._append({"net": {"name": name, "blocks": [block.key for block in blocks]}})
+    def add_net(self, name: str, blocks: Iterable[Block]) -> str:
+        """Say which blocks a whole net consists of; returns the name under which its times are to come in rounds.
+
+        That is `name`, or `name #2` and so on where the table has a net of other blocks under it: one architecture for
+        another number of classes is another net, and their times must not be mixed.
+        """
+        keys, number, kept = tuple(block.key for block in blocks), 1, name
+        while self.nets.get(kept, keys) != keys:
+            number += 1
+            kept = f"{name} #{number}"
+        if kept not in self.nets:
+            self._append({"net": {"name": kept, "blocks": list(keys)}})
+        return kept
 
     def add_state(self, state: State) -> None:
         """Keep the device's state of this moment."""
@@ -217,21 +226,33 @@ class LatencyTable:
             raise MissingBlockError(self.path, missing)
         return math.fsum(on_grid(self.block_ms(block)) for block in blocks)
 
-    def compile(self, space: Space, calibration: Calibration = PLAIN_SUM, guess: Guess | None = None) -> LatencyModel:
+    def compile(
+        self,
+        space: Space,
+        calibration: Calibration = PLAIN_SUM,
+        guess: Guess | None = None,
+        needed: Collection[Block] | None = None,
+    ) -> LatencyModel:
         """The latencies of all architectures of `space`: of each, by default, what `latency_ms` says, to the last bit.
 
-        `guess` gives the time of blocks that were not measured; without one, raises MissingBlockError naming them all.
+        `guess` gives the time of blocks that were not measured. Raises MissingBlockError naming all blocks without a
+        time, of those that are `needed`, by default all; others without one are unavailable: their cost is infinite.
         """
-        blocks = dict.fromkeys(b for slot in space.factors for b in slot.blocks.flat if b is not None)
-        if guess is None and (missing := self.missing(blocks)):
-            raise MissingBlockError(self.path, missing)
-        known_ms = guess.block_ms if guess else self.block_ms
-        cost = Compiled.of(
-            space, lambda block: calibration.added_ms(block, known_ms(block)), constant=calibration.constant_ms
-        )
+        unavailable = list[Block]()
+
+        def added_ms(block: Block) -> float:
+            try:
+                return calibration.added_ms(block, guess.block_ms(block) if guess else self.block_ms(block))
+            except (MissingBlockError, KeyError):  # the latter of what was transferred
+                unavailable.append(block)
+                return math.inf
+
+        cost = Compiled.of(space, added_ms, constant=calibration.constant_ms)
+        if lacking := [block for block in unavailable if needed is None or block in needed]:
+            raise MissingBlockError(self.path, lacking)
         if guess is None or not guess.used:
-            return LatencyModel(cost, calibration)
-        guessed = frozenset(guess.used)
+            return LatencyModel(cost, calibration, unavailable=frozenset(unavailable))
+        guessed = frozenset(guess.used) - frozenset(unavailable)
 
         def doubt(confidence_pct: float) -> Compiled:
             return Compiled.of(
@@ -239,19 +260,22 @@ class LatencyTable:
                 lambda b: calibration.per_ms * guess.doubt_ms(b, confidence_pct) if b in guessed else 0.0,
             )
 
-        return LatencyModel(cost, calibration, guessed, doubt)
+        return LatencyModel(cost, calibration, guessed, doubt, frozenset(unavailable))
 
     def calibration(self, prefix: str) -> Calibration:
         """How blocks relate to whole nets whose names begin with `prefix`; raises InvalidInputError if too few.
 
-        A published table without nets is a plain sum: there is nothing to judge it by.
+        Nets with a block that has no time say nothing of how blocks relate to them, and are passed over. A published
+        table without nets is a plain sum: there is nothing to judge it by.
         """
         names = [name for name in self.nets if name.startswith(prefix) and name in self.visits]
         if not names and self.fingerprint.runtime == PUBLISHED:
             return PLAIN_SUM
-        nets = [[Block.parse(key) for key in self.nets[name]] for name in names]
-        if missing := self.missing(dict.fromkeys(block for net in nets for block in net)):
-            raise MissingBlockError(self.path, missing)
+        blocks = {name: [Block.parse(key) for key in self.nets[name]] for name in names}
+        priced = [name for name in names if not self.missing(blocks[name])]
+        if names and not priced:
+            raise MissingBlockError(self.path, self.missing(dict.fromkeys(b for net in blocks.values() for b in net)))
+        names, nets = priced, [blocks[name] for name in priced]
         measured = [m.latency_ms for name in names if (m := self.measurement(name))]
         return calibrate([[(block, self.block_ms(block)) for block in net] for net in nets], measured)
 

@@ -56,6 +56,7 @@ def profile(
     device: Annotated[str, typer.Option("--device", help="A device, or several with commas between.")] = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     quick: Annotated[bool, typer.Option("--quick", help="Stop at intervals of ±3 %.")] = False,
@@ -83,7 +84,7 @@ def profile(
     sizes, plan = resolutions(resolution), plan_named("quick" if quick else "careful" if careful else "default")
     cooldown_s = pause_s(cooldown) if cooldown else None
     names = list(dict.fromkeys(device.split(",")))
-    jobs = [Job.of(workspace, name, runtime, precision, space, sizes, "", cooldown_s) for name in names]
+    jobs = [Job.resolved(workspace, name, runtime, precision, space, sizes, data, cooldown_s) for name in names]
     if like:
         if len(jobs) > 1:
             raise typer.BadParameter("--like is for one device at a time")
@@ -122,7 +123,9 @@ def export(
     from profilers.device import Device
 
     form = Device(name="any", precision=precision or "fp32").form
-    facts: dict[str, Any] = export_subnet(Job.of(workspace, "host", None, None, space, (), data), arch, output, form)
+    facts: dict[str, Any] = export_subnet(
+        Job.resolved(workspace, "host", None, None, space, (), data), arch, output, form
+    )
     if as_json:
         show_json(facts)
     else:

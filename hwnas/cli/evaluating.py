@@ -47,7 +47,7 @@ def evaluate(
     from hwnas.cli.steps import Job
     from hwnas.cli.values import resolutions
 
-    job = Job.of(workspace, "host", None, None, space, resolutions(resolution), data)
+    job = Job.resolved(workspace, "host", None, None, space, resolutions(resolution), data)
     if arch:
         facts = evaluate_one(job, arch, split, images)
         show_json(facts) if as_json else _show_one(facts)

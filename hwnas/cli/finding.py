@@ -10,6 +10,7 @@ import typer
 from hwnas.cli import names
 from hwnas.cli.options import (
     AnyLatencies,
+    Available,
     Confidence,
     Data,
     DeviceName,
@@ -35,7 +36,7 @@ def search(
     device: DeviceName = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
-    data: Data = "digit-pairs",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     macs: MostMacs = "",
@@ -62,6 +63,7 @@ def search(
         float | None,
         typer.Option(min=0, help="As few nets for all budgets as lose at most so many percent points of accuracy."),
     ] = None,
+    available: Available = False,
     seed: Seed = 0,
     no_auto: NoAuto = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -76,7 +78,7 @@ def search(
 
     wanted = budgets(latency, device) if latency is not None else [{}]
     sizes = resolutions(resolution)
-    job = Job.of(workspace, device, runtime, precision, space, sizes, data)
+    job = Job.resolved(workspace, device, runtime, precision, space, sizes, data)
     jobs = jobs_of(job, wanted, runtime, precision)
     asked = Asked(
         budgets=wanted,
@@ -86,6 +88,7 @@ def search(
         algorithm=algorithm,
         evaluations=evaluations,
         max_loss=None if max_loss is None else max_loss / 100,
+        available=available,
         seed=seed,
     )
     found = search_all(jobs, job, asked, auto=not no_auto)
@@ -101,7 +104,7 @@ def specialize(
     device: DeviceName = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
-    data: Data = "digit-pairs",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     macs: MostMacs = "",
@@ -109,6 +112,7 @@ def specialize(
     memory: MostMemory = "",
     file_size: MostFile = "",
     confidence: Confidence = None,
+    available: Available = False,
     seed: Seed = 0,
     no_auto: NoAuto = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -122,10 +126,11 @@ def specialize(
     from hwnas.cli.values import budgets, resolutions
 
     wanted, sizes = budgets(latency, device), resolutions(resolution)
-    job = Job.of(workspace, next(iter(wanted[0])), runtime, precision, space, sizes, data)
+    job = Job.resolved(workspace, next(iter(wanted[0])), runtime, precision, space, sizes, data)
     asked = Asked(
         budgets=wanted,
         limits=limits_of(job, macs=macs, params=params, memory=memory, file_size=file_size, confidence_pct=confidence),
+        available=available,
         seed=seed,
     )
     jobs = jobs_of(job, wanted, runtime, precision)

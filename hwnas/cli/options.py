@@ -25,7 +25,14 @@ SpaceName = Annotated[str, typer.Option("--space", callback=names.space, help="A
 Resolution = Annotated[
     str, typer.Option("--resolution", help="Image sizes, like 160,192,224; the space's own if none.")
 ]
-Data = Annotated[str, typer.Option("--data", callback=names.data, help="The data set.")]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        callback=names.data,
+        help="The data set; if none, that of the only supernet of the space, or digit-pairs.",
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Where all randomness comes from.")]
 _LATENCY = typer.Option(
     "--latency", help="The budget, like 80ms; several: 2ms,3ms; one net for several devices: host=3ms,board=40ms."
@@ -39,6 +46,9 @@ Guess = Annotated[
         callback=names.guess,
         help="Price what was not measured: `sizes` between measured ones, or `blocks` learned from the others.",
     ),
+]
+Available = Annotated[
+    bool, typer.Option("--available", help="Leave out choices whose blocks have no time, instead of measuring them.")
 ]
 MostMacs = Annotated[str, typer.Option("--macs", help="Multiply-accumulates at most, like 300M.")]
 MostParams = Annotated[str, typer.Option("--params", help="Parameters at most, like 5M.")]

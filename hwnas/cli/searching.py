@@ -16,8 +16,9 @@ from hwnas import costs
 from hwnas.accuracy_files import read_accuracy
 from hwnas.arch import Arch
 from hwnas.cli.display import ProgressDisplay, say
-from hwnas.cli.steps import Job, check_data, evaluator_of, fitting_space, ready_supernet, ready_table
+from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet, ready_table
 from hwnas.cli.values import count, size_bytes
+from hwnas.coverage import left_out
 from hwnas.pricing import latency_model
 from hwnas.search import algorithms
 from hwnas.search.accuracy import AccuracyModel, save_accuracy
@@ -48,6 +49,7 @@ class Asked:
     seed: int
     accuracy: Path | None = None  # a predictor's file; the supernet's subnets are judged where there is none
     guess: str | None = None  # how blocks that were not measured are priced, if at all
+    available: bool = False  # do without blocks that no table prices
     algorithm: str | None = None  # the usual one
     evaluations: int = EVALUATIONS
     max_loss: float | None = None  # cover the budgets with as few architectures as lose no more accuracy than this
@@ -87,9 +89,16 @@ class Priced:
     @classmethod
     def of(cls, jobs: Mapping[str, Job], space: SearchSpace, asked: Asked, *, auto: bool) -> "Priced":
         """Profiles what lacks, where `auto`; raises InfeasibleError if none of the budgets can be kept."""
-        tables = {name: ready_table(job, auto=auto, guess=asked.guess) for name, job in jobs.items()}
-        models = {name: latency_model(table, space, asked.guess) for name, table in tables.items()}
+        needed = () if asked.available else None
+        tables = {
+            name: ready_table(job, auto=auto, guess=asked.guess, available=asked.available)
+            for name, job in jobs.items()
+        }
+        models = {name: latency_model(table, space, asked.guess, needed=needed) for name, table in tables.items()}
         for name, model in models.items():
+            if model.unavailable:
+                choices = ", ".join(left_out(space, model.unavailable)) or "some combinations of choices"
+                say(f"{name}: {len(model.unavailable)} blocks have no time there; left out: {choices}")
             if model.guessed:
                 say(f"{name}: times of {len(model.guessed)} of {len(space.vocabulary)} blocks were not measured there")
         problems = [asked.limits.constraints(space, models, budget) for budget in asked.budgets]
@@ -116,27 +125,20 @@ def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -
     if asked.algorithm:
         algorithms.load(asked.algorithm)  # whatever is wrong is said before a device is measured for minutes
     model = read_accuracy(asked.accuracy, job.space) if asked.accuracy else None
-    if model is None:
-        check_data(job)
+    of_supernet = model is None and (_supernet_possible(job) or not auto)
     priced = Priced.of(jobs, job.space, asked, auto=auto)
     within = replace(asked, budgets=priced.budgets)
-    if model is None and (_supernet_possible(job) or not auto):
-        found = _over_supernet(job, priced, within, auto=auto)
-    else:
-        found = _over_model(job, priced, within, model)
+    found = _over_supernet(job, priced, within, auto=auto) if of_supernet else _over_model(job, priced, within, model)
     return in_order(asked.budgets, found, priced.refused)
 
 
 def _supernet_possible(job: Job) -> bool:
-    """Whether there is a supernet of the space, or can be one on the data."""
-    from hwnas.training.datasets import open_dataset
-
-    if job.workspace.supernet(job.space.name, job.data).exists():
-        return True
-    dataset = open_dataset(job.data, 0, job.space.resolutions[-1])
+    """Whether there is a supernet of the space, or can be one on the data; what the user named must fit."""
     try:
-        fitting_space(job, dataset.shape, len(dataset.classes))
+        check_data(job)
     except InvalidInputError as error:
+        if job.data:
+            raise
         say(f"no accuracy is known ({error}): the net with most {PROXY} is looked for; --accuracy takes a predictor")
         return False
     return True

@@ -149,6 +149,7 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
             evaluator=evaluator_of(job, trained),
             dataset=trained.dataset(job.data),
             limits=asked.limits,
+            available=asked.available,
             seed=asked.seed,
             report=stack.enter_context(ProgressDisplay()),
         )

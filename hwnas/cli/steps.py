@@ -11,6 +11,10 @@ from hwnas.profiling import ProfileSummary, profile
 from hwnas.progress import Report, silent
 from hwnas.space import SearchSpace
 from hwnas.spaces import open_space
+from hwnas.supernet_headers import SupernetHeader
+from hwnas.training.datasets import canonical
+from hwnas.workflows import project
+from hwnas.workflows.project import DEFAULT_DATA, Project
 from hwnas.workspace import Workspace
 from lut.storage import write_atomically
 from lut.table import LatencyTable
@@ -28,9 +32,6 @@ if TYPE_CHECKING:
     from hwnas.training.weights import TrainedSupernet
 
 
-DEFAULT_DATA = "digit-pairs"
-
-
 @dataclass(frozen=True)
 class Job:
     """What most commands are about: a device, a space and a data set in a workspace."""
@@ -38,7 +39,32 @@ class Job:
     workspace: Workspace
     device: Device
     space: SearchSpace
-    data: str = "digit-pairs"
+    data: str = DEFAULT_DATA  # "" where nobody knows: of imported weights
+    supernet: SupernetHeader | None = None  # the one that is there, if it was looked for
+
+    @classmethod
+    def resolved(
+        cls,
+        workspace: Path,
+        device: str,
+        runtime: str | None,
+        precision: str | None,
+        space: str,
+        resolutions: tuple[int, ...],
+        data: str,
+        cooldown_s: float | None = None,
+    ) -> "Job":
+        """The job a command's options describe, its space with the classes of the data or of the supernet.
+
+        Raises what `Project.resolve` raises.
+        """
+        job = cls.of(workspace, device, runtime, precision, space, resolutions, data, cooldown_s)
+        if job.published and not data:
+            return job  # its table was made for the space's own number of classes
+        found = Project.resolve(job.workspace, space, resolutions, data)
+        if found.supernet and found.data not in (data, DEFAULT_DATA, job.data):
+            say(f"data {found.data}, as {found.supernet.path} was trained on it")
+        return replace(job, space=found.space, data=found.data, supernet=found.supernet)
 
     @classmethod
     def of(
@@ -52,8 +78,9 @@ class Job:
         data: str,
         cooldown_s: float | None = None,
     ) -> "Job":
-        """The job a command's options describe; raises UnknownNameError for names that are not known."""
-        job = cls(Workspace(workspace), Device(name="any"), open_space(space, resolutions=resolutions), data)
+        """The job a command's options describe, its space as it is; raises UnknownNameError for names not known."""
+        opened = open_space(space, resolutions=resolutions)
+        job = cls(Workspace(workspace), Device(name="any"), opened, canonical(data))
         job = job.on(device, runtime, precision)
         return job if cooldown_s is None else replace(job, device=replace(job.device, cooldown_s=cooldown_s))
 
@@ -93,25 +120,26 @@ def run_profile(job: Job, plan: Plan, report: Report) -> ProfileSummary:
 
 
 def check_data(job: Job) -> None:
-    """Raise InvalidInputError if data that the user named cannot be opened: before a device is measured for minutes."""
-    from hwnas.training.datasets import open_dataset
-
-    if job.data not in ("", DEFAULT_DATA):
-        open_dataset(job.data, 0, job.space.resolutions[-1])
+    """Raise InvalidInputError if the data cannot be opened or do not fit: before a device is measured for minutes."""
+    project.check_dataset(Project(job.space, job.data, job.supernet))
 
 
-def ready_table(job: Job, *, auto: bool, guess: str | None = None) -> LatencyTable:
-    """The job's table with everything a latency model needs, profiled first where it is missing and `auto`."""
+def ready_table(job: Job, *, auto: bool, guess: str | None = None, available: bool = False) -> LatencyTable:
+    """The job's table with everything a latency model needs, profiled first where it is missing and `auto`.
+
+    Where what is `available` will do, a table that is there stays as it is.
+    """
     if job.table_path.exists():
         table = job.table()  # a damaged or foreign one is not mended by measuring
         try:
-            latency_model(table, job.space, guess)
+            latency_model(table, job.space, guess, needed=() if available else None, data=job.data)
             return table
         except InvalidInputError:
             if not auto or job.published:
                 raise
     elif not auto:
-        command = profile_command(job.device.name, job.device.runtime, job.device.precision, job.space)
+        device = job.device
+        command = profile_command(device.name, device.runtime, device.precision, job.space, job.data)
         raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
     plan = PLANS["default"]
     say(
@@ -220,7 +248,7 @@ def _load(job: Job, path: Path) -> "TrainedSupernet":
     if trained.net.space.name != job.space.name:
         raise InvalidInputError(f"{path} holds a supernet of {trained.net.space.name}, not of {job.space.name}")
     wanted = job.data or DEFAULT_DATA
-    if trained.data not in ("", wanted):
+    if trained.data and canonical(trained.data) != canonical(wanted):
         raise InvalidInputError(f"{path} was trained on {trained.data}, not on {wanted}")
     return trained
 
@@ -235,11 +263,4 @@ def evaluator_of(job: Job, trained: "TrainedSupernet") -> "SubnetEvaluator":
 
 def fitting_space(job: Job, shape: tuple[int, int, int], classes: int) -> SearchSpace:
     """The job's space with the data set's classes; raises InvalidInputError if its images do not fit."""
-    chs, height, width = shape
-    space = open_space(job.space.name, resolutions=job.space.resolutions, classes=classes)
-    if (chs, height, width) != (space.image_chs, space.resolutions[-1], space.resolutions[-1]):
-        raise InvalidInputError(
-            f"{job.data} has images of {chs}x{height}x{width}; {space.name} takes {space.image_chs} channels of "
-            f"{'/'.join(map(str, space.resolutions))} pixels: choose another --space, --data or --resolution"
-        )
-    return space
+    return project.fitting_space(job.space, job.data, shape, classes)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from hwnas.cli.options import DeviceName, Guess, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
+from hwnas.cli.options import Data, DeviceName, Guess, Json, Precision, Resolution, Runtime, SpaceName, WorkspaceFolder
 from hwnas.cli.output import out
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def price(
     device: DeviceName = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     guess: Guess = None,
@@ -87,14 +88,16 @@ def price(
 ) -> None:
     """Predict what architectures take on a device, from its table alone."""
     from hwnas.cli.display import show_json, show_table
-    from hwnas.cli.values import in_ms, resolutions
+    from hwnas.cli.values import in_ms
     from hwnas.pricing import latency_model
-    from hwnas.spaces import open_space
 
-    wanted = open_space(space, resolutions=resolutions(resolution))
-    model = latency_model(_table(workspace, device, runtime, precision), wanted, guess)
+    wanted = _space(workspace, device, space, resolution, data)
+    spelled = [_arch(text, wanted) for text in archs]
+    needed = dict.fromkeys(block for arch in spelled for block in wanted.layers(arch).values())
+    table = _table(workspace, device, runtime, precision)
+    model = latency_model(table, wanted, guess, needed=needed, data=data)
     rows = []
-    for arch in (_arch(text, wanted) for text in archs):
+    for arch in spelled:
         blocks = list(wanted.layers(arch).values())
         guessed = sum(block in model.guessed for block in blocks)
         row = wanted.row(arch)[None]
@@ -145,18 +148,17 @@ def export(
     device: DeviceName = "host",
     space: SpaceName = "ofa-mbv3",
     resolution: Resolution = "",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     workspace: WorkspaceFolder = Path("hwnas-work"),
 ) -> None:
     """Write a device's table, as far as a space needs it, as a lookup table of once-for-all's, for other tools."""
-    from hwnas.cli.values import resolutions
-    from hwnas.spaces import open_space
     from lut.exporters import ofa_yaml
     from lut.storage import write_atomically
     from profilers.errors import InvalidInputError
 
-    wanted = open_space(space, resolutions=resolutions(resolution))
+    wanted = _space(workspace, device, space, resolution, data)
     if len(wanted.resolutions) > 1:
         raise InvalidInputError(f"such a file is of one resolution, not of {resolution}: export them one by one")
     content = ofa_yaml(_table(workspace, device, runtime, precision), wanted.vocabulary)
@@ -169,6 +171,7 @@ def check(
     device: DeviceName = "host",
     space: SpaceName = "digits",
     resolution: Resolution = "",
+    data: Data = "",
     runtime: Runtime = None,
     precision: Precision = None,
     max_age: Annotated[
@@ -180,12 +183,10 @@ def check(
     """Say whether a table prices a space, and what speaks against its entries."""
     from hwnas.cli.checking import Findings
     from hwnas.cli.display import show_json
-    from hwnas.cli.values import resolutions
     from hwnas.pricing import latency_model
-    from hwnas.spaces import open_space
 
     table = _table(workspace, device, runtime, precision)
-    wanted = open_space(space, resolutions=resolutions(resolution))
+    wanted = _space(workspace, device, space, resolution, data)
     found = Findings.of(table, wanted.vocabulary, max_age, _here(workspace, device, runtime, precision))
     if as_json:
         show_json(found.as_json)
@@ -195,7 +196,7 @@ def check(
         out(f"{table.path}: {measured} of {count} blocks of {wanted.name} are measured")
         for line in found.lines:
             out(line)
-    errors = latency_model(table, wanted).calibration  # which refuses a table that lacks blocks
+    errors = latency_model(table, wanted, data=data).calibration  # which refuses a table that lacks blocks
     if not as_json:
         known = f"mean error {errors.mean_error_pct:.1f} %, largest {errors.max_error_pct:.1f} %"
         out(f"left-out nets: {known if errors.known else f'error {NOT_KNOWN}'}")
@@ -234,6 +235,14 @@ def _error_pct(model: "LatencyModel", row: "Population") -> float | None:
         return float(100 * (model.upper(ONE_DEVIATION_PCT)(row)[0] / model.latency_ms(row)[0] - 1))
     except InvalidInputError:
         return None
+
+
+def _space(workspace: Path, device: str, space: str, resolution: str, data: str) -> "SearchSpace":
+    """The space that is meant, with the classes of the data or of the supernet, unless the table is a published one."""
+    from hwnas.cli.steps import Job
+    from hwnas.cli.values import resolutions
+
+    return Job.resolved(workspace, device, None, None, space, resolutions(resolution), data).space
 
 
 def _table(workspace: Path, device: str, runtime: str | None, precision: str | None) -> "LatencyTable":

@@ -88,6 +88,7 @@ class Climber:
         costs = np.array([constraint.cost(rows) for constraint in constraints.all]).reshape(-1, len(rows)).T
         limits = np.array([constraint.limit for constraint in constraints.all])
         changed = (rows[:-1] != row).any(axis=1)
+        changed &= np.isfinite(costs[:-1]).all(axis=1)  # blocks that nothing is known of are no way to anywhere
         added = (costs[:-1] - costs[-1])[changed]
         return Singles(row, rows[:-1][changed], dims[changed], choices[changed], added, limits - costs[-1])
 

@@ -56,7 +56,7 @@ def _least(constraint: Constraint, others: list[Constraint]) -> tuple[float, Row
             )
         return -found.value, found.row
     nothing = Compiled(cost.sizes, [((0,), np.zeros(cost.sizes[0]))])
-    limits = np.unique(np.concatenate([table.ravel() for _, table in cost.factors]))
+    limits = np.unique(np.concatenate([table[np.isfinite(table)] for _, table in cost.factors]))
     low, high = 0, len(limits) - 1  # the least is one of limits[low], ..., limits[high]
     while True:
         middle = (low + high) // 2

@@ -19,8 +19,8 @@ class Problem:
     """Maximise the sum of `value` where the sum of each of `costs` is at most its limit.
 
     One table for each of `scopes`. Entries that no architecture may use, or needs, are FORBIDDEN in `value` and,
-    with the opposite sign, in `costs`: those of a block that is too much for a constraint on the largest one, and the
-    twins of a dimension's first choice where it decides nothing.
+    with the opposite sign, in `costs`: those of a block that is too much for a constraint on the largest one or has an
+    infinite cost, and the twins of a dimension's first choice where it decides nothing.
     """
 
     sizes: tuple[int, ...]
@@ -37,10 +37,11 @@ class Problem:
         every = [value, *(constraint.cost for constraint in constraints.all)]
         scopes = tuple(sorted({_scope(dims) for cost in every for dims, _ in cost.factors}))
         tables = [_over(scopes, cost) for cost in (value, *(constraint.cost for constraint in summed))]
-        too_much = [np.zeros(table.shape, bool) for table in tables[0]]
+        too_much = [~np.isfinite(np.sum(each, axis=0)) for each in zip(*tables, strict=True)]  # must not be used
         for constraint in largest:
             for dims, table in constraint.cost.factors:
-                too_much[scopes.index(_scope(dims))] |= _ascending(dims, table) > constraint.limit
+                entries = _ascending(dims, table)
+                too_much[scopes.index(_scope(dims))] |= (entries > constraint.limit) | np.isinf(entries)
         values, *costs = (_with(too_much, cost, FORBIDDEN if k == 0 else -FORBIDDEN) for k, cost in enumerate(tables))
         twins = [_twins(number, scopes, [values, *costs]) for number in range(len(scopes))]
         return cls(

@@ -12,6 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from hwnas.nets.supernet import Supernet
+from hwnas.training.datasets import canonical
 from hwnas.training.distributed import Processes
 from hwnas.training.plan import TrainPlan
 from hwnas.training.precision import Precision
@@ -143,7 +144,10 @@ class Run:
         if not state:
             return
         tensors = found if processes.alone else load(processes.shared(save(found)))
-        if {key: state.get(key) for key in self.identity} != self.identity:
+        found_identity = {key: state.get(key) for key in self.identity}
+        if isinstance(found_identity["data"], str):
+            found_identity["data"] = canonical(found_identity["data"])  # earlier versions kept paths as they were typed
+        if found_identity != self.identity:
             raise InvalidInputError(
                 f"{path} is a checkpoint of another training run ({_described(state)}): finish that one with its own "
                 "settings, remove that file, or give --restart to train anew"

@@ -82,6 +82,42 @@ def test_proposals_are_canonical_within_all_constraints_and_new(name, seed, shar
 
 
 @each_algorithm
+@given(seeds, shares)
+@settings(max_examples=3, deadline=None)
+def test_no_block_without_a_time_is_ever_proposed(name, seed, share):
+    """Holes in a table are no way to anywhere, whatever else is limited; least values are of what is left."""
+    for space, limited in product((SMALL, DIGITS), ("one", "several")):
+        rng = np.random.default_rng(seed)
+        row = space.sample(1, rng)  # of which all blocks are there
+        kept = set(space.layers(space.arch(row[0])).values())
+        holes = {block for block in space.vocabulary if block not in kept and rng.random() < share}
+        if not holes:
+            continue
+        available = Compiled.of(space, lambda block, holes=holes: np.inf if block in holes else 0.0)
+        peak = Compiled.of(space, lambda block: block.peak_activation_bytes, most=True).only(available)
+        costs = [random_costs(space, seed + number).only(available) for number in (2, 3)]
+        most = max(cost.greatest() for cost in costs)
+        limits = {
+            "one": [Constraint("cost", costs[0], costs[0].least()[0] + share * most)],
+            "several": [Constraint(f"cost {n}", c, float(c(row)[0]) * 1.1) for n, c in enumerate([*costs, peak])],
+        }[limited]
+        assert all(np.isfinite(constraint.cost.least()[0]) for constraint in limits)
+        for found in np.unique(np.concatenate(proposals(space, Constraints(tuple(limits)), name, seed, 4)), axis=0):
+            assert not holes & set(space.layers(space.arch(found)).values())
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_with_holes_evolution_finds_what_exhaustive_search_finds(kernel):
+    holes = {block for block in SMALL.vocabulary if getattr(block, "kernel", 0) == kernel and block.in_chs == 16}
+    cost, score = random_costs(SMALL, 1), random_costs(SMALL, 2)
+    cost = cost.only(Compiled.of(SMALL, lambda block: np.inf if block in holes else 0.0))
+    limit = within(cost, cost.greatest() * 0.8)
+    best = score(EVERY_ROW[limit.met(EVERY_ROW)]).max()
+    assert holes and search(SMALL, limit, score, np.random.default_rng(0)).scores[0] == best
+    assert search(SMALL, limit, score, np.random.default_rng(0), algorithm="exact").scores[0] == best
+
+
+@each_algorithm
 @given(seeds)
 @settings(max_examples=5, deadline=None)
 def test_the_same_seed_proposes_the_same(name, seed):

@@ -127,7 +127,7 @@ def run_file(path, images):
     ("options", "told"),
     [
         (("--precision", "int8"), "int8 scales are made from images"),
-        (("--data", "digit-pairs"), "digit-pairs has images of 1x8x8 and 100 classes"),
+        (("--data", "digit-pairs"), "digit-pairs has 100 classes, and "),
         (("--data", "elsewhere"), "unknown data set 'elsewhere'"),
     ],
 )

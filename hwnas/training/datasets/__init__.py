@@ -131,12 +131,26 @@ def check_name(name: str) -> None:
         )
 
 
+def canonical(name: str) -> str:
+    """The one name of a data set, however its path was typed: `imagefolder:photos` as `imagefolder:/home/me/photos`.
+
+    Links are followed. Names without a path, and functions of Python modules, are their own.
+    """
+    kind, _, place = name.partition(":")
+    if not place or kind not in names():
+        return name
+    try:
+        return f"{kind}:{Path(place).expanduser().resolve()}"
+    except (OSError, RuntimeError, ValueError):  # no such user, links in a circle, a character that no path has
+        return name
+
+
 def open_dataset(name: str, seed: int = 0, hw: int | None = None) -> Dataset:
     """The data set `name` with images of `hw` x `hw` pixels, or of its own size.
 
     Raises UnknownNameError, and InvalidInputError if it is not where the name says, or cannot be used.
     """
-    kind, colon, place = name.partition(":")
+    kind, colon, place = canonical(name).partition(":")
     if colon and kind not in names():
         from hwnas.training.own_data import open_own
 
