@@ -27,7 +27,7 @@ def left_out(space: SearchSpace, unavailable: Collection[Block]) -> list[str]:
 
 def _empty(factor: Factor, dim: int, choice: int, unavailable: Collection[Block]) -> bool:
     """Whether a choice always leads to a block that is not available in one slot."""
-    blocks = np.take(factor.blocks, choice, axis=factor.dims.index(dim)).flat
+    blocks = np.take(factor.blocks, [choice], axis=factor.dims.index(dim)).flat
     needed = [block for block in blocks if block is not None]
     return bool(needed) and all(block in unavailable for block in needed)
 
@@ -38,12 +38,10 @@ def complete_resolutions(space: SearchSpace, unavailable: Collection[Block]) -> 
 
 
 def _by_resolution(space: SearchSpace) -> Iterator[tuple[int, list[Block]]]:
-    dims = [dim for dim, dimension in enumerate(space.dimensions) if dimension.name == "resolution"]
-    for number, hw in enumerate(space.resolutions if dims else ()):
+    dim = next((dim for dim, dimension in enumerate(space.dimensions) if dimension.name == "resolution"), None)
+    for number, hw in enumerate(space.resolutions if dim is not None else ()):
         found = list[Block]()
         for factor in space.factors:
-            at = factor.blocks if dims[0] not in factor.dims else np.take(
-                factor.blocks, number, axis=factor.dims.index(dims[0])
-            )  # fmt: skip
+            at = np.take(factor.blocks, [number], axis=factor.dims.index(dim)) if dim in factor.dims else factor.blocks
             found += [block for block in at.flat if block is not None]
         yield hw, found

@@ -102,13 +102,54 @@ def test_a_published_figure_has_no_interval_and_its_table_no_known_error(note10,
 
 def test_a_resolution_that_was_not_imported_is_refused_with_what_to_do(note10):
     measured, space = (open_space("ofa-mbv3@1.2", resolutions=hw) for hw in (SIZES, (208,)))
-    lacking = set(space.vocabulary) - set(measured.vocabulary)
+    needed = set(space.layers(space.smallest).values())
+    lacking = needed - set(measured.vocabulary)
     done = note10("price", space.smallest, "--space", "ofa-mbv3@1.2", "--resolution", "208")
-    assert (
-        done.code == 3
-        and f"lacks {len(lacking)} of the 96 blocks" in done.refusal
-        and "import the file" in done.refusal
-    )
+    assert done.code == 3 and f"lacks {len(lacking)} of the {len(needed)} blocks" in done.refusal
+    assert "import the file of that resolution" in done.refusal
+
+
+class TestHoles:
+    """A published table without the blocks of one kernel: all that needs none of them is there."""
+
+    OPTIONS = ("--device", "phone", "--space", "ofa-mbv3@1.2", "--resolution", "160")
+
+    @pytest.fixture
+    def work(self, hwnas, tmp_path, tables):
+        entries = tables[160].read_text().split("\n")
+        keys = [n for n, line in enumerate(entries) if line and not line.startswith(" ")]
+        ends = [*keys[1:], len(entries)]
+        kept = [entries[a:b] for a, b in zip(keys, ends, strict=True) if "kernel:7" not in entries[a]]
+        assert len(kept) < len(keys)
+        (tmp_path / "holes.yaml").write_text("\n".join(line for entry in kept for line in entry) + "\n")
+        assert hwnas("table", "import", "--device", "phone", tmp_path / "holes.yaml", "--workspace", tmp_path).code == 0
+        return ("--workspace", tmp_path)
+
+    def test_a_net_that_needs_none_of_them_is_priced(self, hwnas, work):
+        space = open_space("ofa-mbv3@1.2", resolutions=(160,))
+        done = hwnas("table", "price", space.smallest, *self.OPTIONS, *work, "--json")
+        assert done.code == 0 and 0 < done.json[0]["predicted_ms"] < 100
+        refused = hwnas("table", "price", space.largest, *self.OPTIONS, *work)
+        assert refused.code == 3 and "that are asked for" in refused.refusal and "kernel=7" in refused.refusal
+
+    def test_a_search_says_what_lacks_and_does_without_where_it_may(self, hwnas, work):
+        refused = hwnas("search", "--latency", "20ms", *self.OPTIONS, *work, "--no-auto")
+        assert refused.code == 3 and "(all of kernel 7); import a file that has them" in refused.complaint
+        assert "--available" in refused.complaint
+        for algorithm in ("exact", "evolution"):
+            more = ("--latency", "20ms", "--evaluations", "600", "--algorithm", algorithm, "--available", "--json")
+            done = hwnas("search", *more, *self.OPTIONS, *work)
+            assert done.code == 0 and "left out: kernel 7" in done.err and done.json["predicted_ms"] <= 20
+            space = open_space("ofa-mbv3@1.2", resolutions=(160,))
+            assert all(getattr(b, "kernel", 0) != 7 for b in space.layers(space.parse(done.json["arch"])).values())
+
+    def test_what_is_least_is_of_what_is_there(self, hwnas, work):
+        done = hwnas("search", "--latency", "1ms", "--available", *self.OPTIONS, *work)
+        assert (
+            done.code == 6
+            and "the least attainable is" in done.complaint
+            and "inf" not in done.complaint.split("ms")[1]
+        )
 
 
 def test_importing_again_changes_nothing_and_further_files_are_added(hwnas, tmp_path, tables, table):
