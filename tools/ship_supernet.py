@@ -4,7 +4,8 @@
     python tools/ship_supernet.py FOLDER
 
 Batch norm is measured anew for every subnet, so that 16 bits cost no accuracy; what they do cost is printed: accuracies
-of the smallest and the largest subnet before and after. The subnets that a search judges first are judged here, and
+of the smallest and the largest subnet before and after. Statistics of batch norm are those of the largest subnet, in 32
+bits: variances exceed what 16 bits hold (65504). The subnets that a search judges first are judged here, and
 what comes out goes along.
 """
 
@@ -35,7 +36,8 @@ def main() -> None:
     before = accuracies(source)
     path = Path(hwnas.__file__).parent / "supernets" / f"{asked.space}-{asked.data}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    save_supernet(source.net.half(), path, data=source.data, plan=source.plan)
+    shrink(source)
+    save_supernet(source.net, path, data=source.data, plan=source.plan)
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise SystemExit(f"{path} has {size} bytes, more than {MOST_BYTES}")
@@ -46,6 +48,24 @@ def main() -> None:
         evaluator.validation_accuracy(space.arch(row))
     for (name, old), new in zip(before.items(), accuracies(shipped).values(), strict=True):
         print(f"{name}: {old:.1%} in 32 bits, {new:.1%} in 16")
+
+
+def shrink(trained: TrainedSupernet) -> None:
+    """Take the weights to 16 bits, and batch-norm statistics from the largest subnet with these weights."""
+    net, space = trained.net, trained.net.space
+    with tempfile.TemporaryDirectory() as folder:
+        for parameter in net.parameters():
+            parameter.data = parameter.data.half().float()
+        evaluator = SubnetEvaluator(trained, trained.dataset(""), Path(folder) / "evaluations.jsonl")
+        largest = evaluator.subnet(space.largest)
+    for slot, block in space.layers(space.largest).items():
+        for layer in block.layers:
+            elastic, static = net.elastic(slot).layers[layer.name], largest.slots[slot].layers[layer.name]
+            if layer.norm:
+                elastic.mean.copy_(static.norm.running_mean)
+                elastic.var.copy_(static.norm.running_var)
+    for parameter in net.parameters():
+        parameter.data = parameter.data.half()
 
 
 def accuracies(trained: TrainedSupernet) -> dict[str, float]:

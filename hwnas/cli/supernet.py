@@ -31,21 +31,16 @@ def import_(
     from hwnas.cli.display import say, show_json
     from hwnas.cli.values import resolutions
     from hwnas.spaces import open_space
-    from hwnas.training.checkpoints import import_checkpoint
-    from hwnas.training.weights import IMPORTED, digest_of, save_supernet
+    from hwnas.training.imported import import_into
+    from hwnas.training.weights import IMPORTED
     from hwnas.workspace import Workspace
-    from profilers.errors import InvalidInputError
 
     if width is not None and "@" in space:
         raise typer.BadParameter(f"--space {space} has a width already")
     spec = space if width is None else f"{space}@{width:g}"
     of_space = open_space(spec, resolutions=resolutions(resolution), classes=classes)
     path = Workspace(workspace).supernet(of_space.name, IMPORTED)
-    if path.exists():
-        raise InvalidInputError(f"{path} is there already: move it away, or choose another --workspace")
-    net = import_checkpoint(file, of_space, say)
-    origin = {"file": file.name, "sha256": digest_of(file)}
-    save_supernet(net, path, data="", plan={}, origin=origin)
+    net, origin = import_into(path, file, of_space, say)
     params = sum(parameter.numel() for parameter in net.parameters())
     if as_json:
         show_json({"supernet": str(path), "space": of_space.name, "params": params, "origin": origin})
@@ -63,14 +58,16 @@ def export(
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:
-    """Write a supernet of the workspace in once-for-all's naming."""
+    """Write a supernet of the workspace, or one that comes with hwnas, in once-for-all's naming."""
     from hwnas.cli.display import show_json
     from hwnas.spaces import open_space
     from hwnas.training.checkpoints import export_checkpoint
-    from hwnas.training.weights import digest_of, load_supernet
+    from hwnas.training.weights import digest_of, load_supernet, shipped_supernet
     from hwnas.workspace import Workspace
 
-    trained = load_supernet(Workspace(workspace).supernet(open_space(space).name, data))
+    of_space = open_space(space)
+    path = Workspace(workspace).supernet(of_space.name, data)
+    trained = load_supernet(path if path.exists() else shipped_supernet(of_space, data) or path)
     export_checkpoint(trained.net, file)
     if as_json:
         show_json({"file": str(file), "sha256": digest_of(file), "supernet": str(trained.path)})

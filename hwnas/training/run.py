@@ -1,9 +1,10 @@
 """A training run between two steps: all that decides how it goes on, and the checkpoint that holds it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,9 +18,10 @@ from hwnas.training.distributed import Processes
 from hwnas.training.plan import TrainPlan
 from hwnas.training.precision import Precision
 from hwnas.training.recipes import Finishing, Recipe, Remembering
-from hwnas.training.weights import read_tensors
+from hwnas.training.weights import read_tensors, unusable
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError, first_line
+from profilers.reading import Fields
 
 EMA_BEGINS = 10  # the average follows weights that have only begun to learn more closely
 
@@ -154,8 +156,10 @@ class Run:
             )
         try:
             self._load(tensors, state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InvalidInputError(f"{path} is damaged ({first_line(error)}): give --restart to drop it") from error
+        except (InvalidInputError, IndexError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
+            raise InvalidInputError(
+                f"{path} is damaged ({first_line(error)}): remove that file, or give --restart to train anew"
+            ) from error
 
     def _facts(self) -> dict[str, Any]:
         return {
@@ -183,21 +187,52 @@ class Run:
         for key, tensor in tensors.items():
             group, _, name = key.partition(".")
             groups[group][name] = tensor
+        self._load_facts(state)
+        if wrong := unusable(groups["net"]) or unusable(groups["average"]) or _not_finite(groups["recipe"]):
+            raise ValueError(wrong)
         self.net.load_state_dict(groups["net"])
-        if groups["average"].keys() != self.average.keys():
+        if {name: tensor.shape for name, tensor in groups["average"].items()} != {
+            name: tensor.shape for name, tensor in self.average.items()
+        }:
             raise ValueError("the averaged weights are not those of the net")
         for name, tensor in groups["average"].items():
             self.average[name].copy_(tensor)
-        values: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in groups["optimizer"].items():
-            index, _, name = key.partition(".")
-            values.setdefault(int(index), {})[name] = tensor
-        self.optimizer.load_state_dict({"state": values, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self._load_optimizer(groups["optimizer"])
         if isinstance(self.recipe, Remembering):
             self.recipe.load_state(groups["recipe"])
-        self.step, self.averaged = int(state["step"]), int(state["averaged"])
-        self.progress, self.seconds = float(state["progress"]), float(state["seconds"])
-        self.precision.scaler.load_state_dict(state["scaler"])
+
+    def _load_facts(self, state: dict[str, Any]) -> None:
+        facts = Fields(state, "its header")
+        self.step, self.averaged = facts.integer("step", self.begun_at), facts.integer("averaged", 0)
+        self.progress, self.seconds = facts.number("progress", 0, 1), facts.number("seconds", 0)
+        plan = self.identity["plan"]
+        if not plan["time_s"] and abs(self.progress - self.steps / plan["steps"]) > 1e-9:
+            raise ValueError(f"progress {self.progress:g} is not that of step {self.step}")
+        self.precision.scaler.load_state_dict(dict(facts.record("scaler").values))
+
+    def _load_optimizer(self, tensors: Mapping[str, Tensor]) -> None:
+        # torch checks neither names nor shapes: a wrong one would be an error of the next step.
+        params = [param for group in self.optimizer.param_groups for param in group["params"]]
+        adamw = isinstance(self.optimizer, torch.optim.AdamW)
+        known = {"step", "exp_avg", "exp_avg_sq"} if adamw else {"momentum_buffer"}
+        values: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            index, _, name = key.partition(".")
+            shape = () if name == "step" else params[int(index)].shape
+            if name not in known or tensor.shape != shape or not tensor.is_floating_point():
+                raise ValueError(f"{name} of the optimizer is not that of the net")
+            values.setdefault(int(index), {})[name] = tensor
+        if any(found.keys() != known for found in values.values()):
+            raise ValueError("the optimizer's state is not complete")
+        if wrong := _not_finite(tensors):
+            raise ValueError(wrong)
+        self.optimizer.load_state_dict({"state": values, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """Which of the tensors holds values that are no finite numbers, in words; "" if none does."""
+    bad = (name for name, tensor in tensors.items() if not bool(tensor.float().isfinite().all()))
+    return "".join(f"{name} holds values that are no finite numbers" for name in islice(bad, 1))
 
 
 def optimizer_of(net: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:

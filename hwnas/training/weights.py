@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from hwnas.nets.supernet import Supernet
@@ -19,6 +19,7 @@ from hwnas.training.class_names import listed
 from hwnas.training.datasets import Dataset, listing_of, open_dataset
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError, first_line
+from profilers.reading import Fields, parse_json
 
 
 class DataChangedWarning(UserWarning):
@@ -90,17 +91,45 @@ class TrainedSupernet:
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name and the JSON header of a safetensors file of ours; raises InvalidInputError."""
+    return _parsed(path, _content(path))
+
+
+def _content(path: Path) -> bytes:
+    """What a file holds, read once: another process may replace it meanwhile."""
+    if not path.exists():
+        raise InvalidInputError(f"{path} is not there")
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dictionary
-            header = json.loads((file.metadata() or {})["hwnas"])
-            if not isinstance(header, dict):
-                raise ValueError("its header is no record")
-    except FileNotFoundError as error:
-        raise InvalidInputError(f"{path} is not there") from error
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        if not path.is_file():  # a pipe would be waited for
+            raise InvalidInputError(f"{path} is no file")
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _parsed(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        tensors = load(content)
+        size = int.from_bytes(content[:8], "little")
+        text = json.loads(content[8 : 8 + size])["__metadata__"]["hwnas"]
+        header = parse_json(text, f"the header of {path}")
+        if not isinstance(header, dict):
+            raise ValueError("its header is no record")
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"{path} holds no weights that can be read: damaged or foreign ({error})") from error
     return tensors, header
+
+
+def unusable(tensors: Mapping[str, Tensor]) -> str:
+    """What is wrong with the first of a net's tensors that holds no weights or statistics; "" if all do."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            return f"{name} holds {str(tensor.dtype).removeprefix('torch.')} instead of floating-point numbers"
+        values = tensor.float()
+        if not bool(values.isfinite().all()):
+            return f"{name} holds values that are no finite numbers"
+        if name.endswith(".var") and bool((values < 0).any()):
+            return f"{name} holds variances below 0"
+    return ""
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -120,7 +149,8 @@ def save_supernet(
 ) -> None:
     """Write a supernet to `path`, atomically: trained by `plan`, in several `parts` perhaps, or with an `origin`.
 
-    `dataset` is what it was trained on, and `data` its name as the user gave it.
+    `dataset` is what it was trained on, and `data` its name as the user gave it. Raises InvalidInputError for weights
+    that are no finite numbers, too.
     """
     space = net.space
     header = {
@@ -134,24 +164,66 @@ def save_supernet(
         **({"class_names": list(dataset.classes), "listing": listing_of(dataset)} if dataset else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    if wrong := unusable(tensors):
+        raise InvalidInputError(f"{path} is not written: {wrong}; what it held before is intact")
     write_atomically(path, save(tensors, {"hwnas": json.dumps(header)}))
 
 
 def load_supernet(path: Path) -> TrainedSupernet:
     """Read the supernet that `save_supernet` wrote; raises InvalidInputError."""
-    tensors, header = read_tensors(path)
+    content = _content(path)
+    tensors, header = _parsed(path, content)
+    fields = Fields(header, f"the header of {path}")
+    space = _space(fields, tensors)
+    if wrong := unusable(tensors):
+        raise InvalidInputError(f"{path} holds no trained net: {wrong}")
+    net = Supernet(space)
     try:
-        space = open_space(header["space"], resolutions=tuple(header["resolutions"]), classes=int(header["classes"]))
-        net = Supernet(space)
         net.load_state_dict(tensors)
-        data, plan, origin = str(header["data"]), dict(header["plan"]), dict(header.get("origin", {}))
-        parts = [dict(part) for part in header.get("parts", [])]
-        class_names, listing = tuple(map(str, header.get("class_names", ()))), str(header.get("listing", ""))
-        if class_names and len(class_names) != space.classes:
-            raise ValueError(f"it names {len(class_names)} classes")
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InvalidInputError(f"{path} does not fit its own header: {first_line(error)}") from error
-    return TrainedSupernet(net.eval(), path, data, plan, origin, digest_of(path), parts, class_names, listing)
+    plan = fields.record("plan")
+    for name, least in (("seed", 0), ("steps", 1)):
+        if name in plan:
+            plan.integer(name, least)
+    origin = fields.record("origin") if "origin" in fields else Fields({}, "")
+    return TrainedSupernet(
+        net.eval(),
+        path,
+        fields.text("data"),
+        dict(plan.values),
+        {name: origin.text(name) for name in origin.values},
+        hashlib.sha256(content).hexdigest(),
+        [_part(part, fields.source) for part in (fields.items("parts") if "parts" in fields else ())],
+        _class_names(fields, space),
+        fields.text("listing") if "listing" in fields else "",
+    )
+
+
+def _class_names(fields: Fields, space: SearchSpace) -> tuple[str, ...]:
+    """The names of classes in a header; none in one of weights whose data nobody knows."""
+    names = fields.items("class_names") if "class_names" in fields else []
+    if any(not isinstance(name, str) for name in names) or len(names) not in (0, space.classes):
+        raise fields.wrong("class_names", f"the names of {space.classes} classes")
+    return tuple(names)
+
+
+def _space(fields: Fields, tensors: Mapping[str, Tensor]) -> SearchSpace:
+    """The space that a header names, once it is known to be no larger than the file's tensors."""
+    resolutions = fields.numbers("resolutions")
+    if not resolutions or any(not hw.is_integer() for hw in resolutions):
+        raise fields.wrong("resolutions", "a list of whole numbers")
+    classes = fields.integer("classes", 1)
+    if not any(tensor.shape[:1] == (classes,) for tensor in tensors.values()):
+        raise InvalidInputError(f"{fields.source} tells of {classes} classes, for which it has no weights")
+    return open_space(fields.text("space"), resolutions=tuple(map(int, resolutions)), classes=classes)
+
+
+def _part(facts: Any, source: str) -> dict[str, Any]:
+    part = Fields.of(facts, f"parts of {source}")
+    return {
+        "steps": part.integer("steps", 1), "time_s": part.number("time_s", 0), "supernet": part.text("supernet")
+    }  # fmt: skip
 
 
 def shipped_supernet(space: SearchSpace, data: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 from hwnas.nets.supernet import Supernet
 from hwnas.spaces import open_space
 from hwnas.training.checkpoints import export_checkpoint, import_checkpoint
-from hwnas.training.weights import load_supernet
+from hwnas.training.weights import load_supernet, shipped_supernet
 from profilers.errors import InvalidInputError
 
 SPACE = open_space("digits@0.1", resolutions=(8,), classes=5)
@@ -54,8 +55,28 @@ def test_an_imported_supernet_is_kept_with_where_it_came_from(hwnas, checkpoint,
 
 def test_an_import_does_not_replace_an_earlier_one(hwnas, checkpoint, tmp_path):
     assert imported(hwnas, checkpoint[1], "--workspace", tmp_path).code == 0
-    done = imported(hwnas, checkpoint[1], "--workspace", tmp_path)
-    assert done.code == 3 and "is there already" in done.refusal
+    before = (tmp_path / KEPT).read_bytes()
+    other = tmp_path / "other.pth"
+    export_checkpoint(Supernet(SPACE, seed=8).eval(), other)
+    done = imported(hwnas, other, "--workspace", tmp_path)
+    assert done.code == 3 and "is there already, imported from published.pth" in done.refusal
+    assert imported(hwnas, checkpoint[1], "--workspace", tmp_path, "--resolution", "16").code == 3
+    assert (tmp_path / KEPT).read_bytes() == before
+
+
+def test_an_import_that_was_killed_behind_its_write_succeeds_again(hwnas, checkpoint, tmp_path):
+    first, second = (imported(hwnas, checkpoint[1], "--workspace", tmp_path, "--json") for _ in range(2))
+    assert (first.code, second.code) == (0, 0) and first.json == second.json
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_supernet_that_comes_along_goes_out_and_in_again(hwnas, tmp_path, suffix):
+    out, where = tmp_path / f"out{suffix}", ("--space", "digits", "--workspace", tmp_path)
+    assert hwnas("supernet", "export", out, "--data", "digit-pairs", *where).code == 0
+    done = hwnas("supernet", "import", out, "--classes", "100", *where, "--json")
+    assert done.code == 0
+    shipped = load_supernet(shipped_supernet(open_space("digits"), "digit-pairs"))
+    assert same_tensors(load_supernet(Path(done.json["supernet"])).net.state_dict(), shipped.net.state_dict())
 
 
 def test_a_refused_import_leaves_nothing_behind(hwnas, checkpoint, tmp_path):

@@ -14,7 +14,7 @@ from hwnas.pricing import evenly_spread
 from hwnas.search.subnets import EVALUATED_SUBNETS
 from hwnas.spaces import open_space
 from hwnas.training.plan import TrainPlan
-from hwnas.training.weights import load_supernet, read_tensors, shipped_evaluations, shipped_supernet
+from hwnas.training.weights import load_supernet, read_tensors, shipped_evaluations, shipped_supernet, unusable
 from lut.storage import RecordLog
 
 SPACE = open_space("digits")
@@ -38,7 +38,10 @@ def hwnas(folder: Path, *arguments: str) -> tuple[dict, str]:
 def test_it_is_small_in_16_bits_and_says_how_it_was_trained(shipped):
     tensors, header = read_tensors(shipped)
     assert shipped.stat().st_size <= 5_000_000
-    assert {tensor.dtype for tensor in tensors.values()} <= {torch.float16, torch.int64}
+    statistics = {name for name in tensors if name.endswith((".mean", ".var"))}
+    assert {name for name, tensor in tensors.items() if tensor.dtype == torch.float32} == statistics
+    assert {tensor.dtype for name, tensor in tensors.items() if name not in statistics} == {torch.float16}
+    assert not unusable(tensors)
     assert header["data"] == "digit-pairs" and TrainPlan(**header["plan"]).steps >= 6000
     readme = shipped.with_name("README.md").read_text()
     assert (

@@ -168,6 +168,41 @@ def test_a_checkpoint_that_does_not_say_its_step_is_refused(tmp_path):
         run(tmp_path / "c")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"progress": float("inf")}, {"progress": float("nan")}, {"progress": -0.5}, {"progress": 1.0},
+        {"progress": "1"}, {"step": -1}, {"step": 2.5}, {"step": 10**400}, {"step": True}, {"averaged": -1},
+        {"seconds": float("inf")},
+        {"seconds": -1.0}, {"scaler": []}, {"scaler": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_checkpoint_with_progress_that_no_run_has_is_refused(tmp_path, change):
+    with pytest.raises(BrokenError):
+        run(tmp_path / "c", data=Blobs(breaks_at=4))
+    content = (tmp_path / "c").read_bytes()
+    (tmp_path / "c").write_bytes(rewritten(content, read_tensors(tmp_path / "c")[1] | change))
+    with pytest.raises(InvalidInputError, match=str(tmp_path / "c")):
+        run(tmp_path / "c")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("group", ["net", "average", "optimizer"])
+@pytest.mark.parametrize("kind", ["nan", "shape", "dtype"])
+def test_a_checkpoint_with_tensors_that_no_run_has_is_refused(tmp_path, optimizer, group, kind):
+    plan = replace(PLAN, optimizer=optimizer, ema=0.9)
+    with pytest.raises(BrokenError):
+        run(tmp_path / "c", plan, data=Blobs(breaks_at=4))
+    tensors, header = read_tensors(tmp_path / "c")
+    name = next(name for name, tensor in tensors.items() if name.startswith(group) and tensor.ndim == 4)
+    changes = {"nan": lambda t: t * float("nan"), "shape": lambda t: t[..., :1, :1, :], "dtype": lambda t: t.long()}
+    tensors[name] = changes[kind](tensors[name]).contiguous()
+    (tmp_path / "c").write_bytes(save(tensors, {"hwnas": json.dumps(header)}))
+    with pytest.raises(InvalidInputError, match="damaged"):
+        run(tmp_path / "c", plan)
+
+
 class Diverging:
     """A recipe whose loss or gradients are no numbers from its fourth call on."""
 

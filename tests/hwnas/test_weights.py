@@ -1,5 +1,6 @@
 """Trained supernets on disk: they come back as they were, or one line says why not."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import load, save
 
 from hwnas.nets.supernet import Supernet
 from hwnas.spaces import open_space
+from hwnas.training import weights
 from hwnas.training.weights import DataChangedWarning, load_supernet, read_tensors, save_supernet
 from profilers.errors import InvalidInputError
 
@@ -55,7 +57,12 @@ def test_a_supernet_that_is_not_there_or_is_a_folder_is_refused(tmp_path):
         {"space": "digits"}, {"space": "ofa-mbv3"}, {"space": "nasnet"}, {"space": None}, {"space": "digits@x"},
         {"classes": 6}, {"classes": "many"}, {"classes": None}, {"resolutions": None}, {"resolutions": ["8"]},
         {"resolutions": [1]}, {"data": ...}, {"plan": ...}, {"plan": 5}, {"space": ...},
-        {"class_names": 5}, {"class_names": ["a"]},
+        {"class_names": 5}, {"class_names": ["a"]}, {"class_names": [1, 2, 3, 4, 5]}, {"listing": 5},
+        {"classes": 10**400}, {"classes": float("inf")}, {"classes": 5.0}, {"classes": True}, {"classes": 10**9},
+        {"resolutions": "8"}, {"resolutions": [float("nan")]}, {"resolutions": []}, {"resolutions": [8.5]},
+        {"space": ["digits@0.1"]}, {"data": 5}, {"data": ["blobs"]}, {"plan": {"seed": -1}}, {"plan": {"seed": 1.5}},
+        {"plan": {"steps": "many"}}, {"origin": "file"}, {"origin": {"file": 5}}, {"parts": "all"}, {"parts": [5]},
+        {"parts": [{"steps": 1, "time_s": -1, "supernet": ""}]}, {"deep": json.loads("[" * 80 + "]" * 80)},
     ],
     ids=str,
 )  # fmt: skip
@@ -65,6 +72,49 @@ def test_weights_that_do_not_fit_their_header_are_refused(supernet, change):
     supernet.write_bytes(save(load(supernet.read_bytes()), {"hwnas": json.dumps(header)}))
     with pytest.raises(InvalidInputError):
         load_supernet(supernet)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_weights_that_are_no_numbers_are_neither_read_nor_written(supernet, value):
+    before = supernet.read_bytes()
+    net = Supernet(SPACE)
+    with torch.no_grad():
+        net.state_dict()["slots.stem.layers.conv.weight"].view(-1)[3] = value
+    with pytest.raises(InvalidInputError, match=r"slots\.stem\.layers\.conv\.weight holds values that are no finite"):
+        save_supernet(net, supernet, data="blobs", plan=PLAN)
+    assert supernet.read_bytes() == before
+    supernet.write_bytes(save(net.state_dict(), {"hwnas": json.dumps(read_tensors(supernet)[1])}))
+    with pytest.raises(InvalidInputError, match="no finite"):
+        load_supernet(supernet)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "told"),
+    [
+        (torch.tensor([-1e-3]), "variances below 0"), (torch.tensor([3e38 * 10]), "no finite"),
+        (torch.ones(1, dtype=torch.int64), "int64 instead"), (torch.ones(1, dtype=torch.bool), "bool instead"),
+        (torch.ones(1, dtype=torch.complex64), "complex64 instead"),
+    ],
+)  # fmt: skip
+def test_statistics_that_no_batch_can_have_are_refused(supernet, tensor, told):
+    tensors, header = read_tensors(supernet)
+    name = "slots.stem.layers.conv.var"
+    tensors[name] = tensor.expand(tensors[name].shape).clone()
+    supernet.write_bytes(save(tensors, {"hwnas": json.dumps(header)}))
+    with pytest.raises(InvalidInputError, match=f"{name} holds .*{told}"):
+        load_supernet(supernet)
+
+
+def test_the_digest_is_of_the_bytes_that_were_read_although_the_file_is_replaced_meanwhile(supernet, monkeypatch):
+    expected = hashlib.sha256(supernet.read_bytes()).hexdigest()
+    real = weights.load
+
+    def replacing(content):
+        save_supernet(Supernet(SPACE, seed=4), supernet, data="blobs", plan=PLAN)
+        return real(content)
+
+    monkeypatch.setattr(weights, "load", replacing)
+    assert load_supernet(supernet).sha256 == expected
 
 
 def test_a_safetensors_file_of_somebody_else_is_refused(supernet):
