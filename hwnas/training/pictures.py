@@ -4,6 +4,7 @@ Image number n of a split is a pure function of (seed, split, n), so a batch is,
 order, by any number of processes, each its share.
 """
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,8 +18,9 @@ from torch import Tensor
 
 from hwnas.training.datasets import Batch, Split
 from hwnas.training.image_scan import MODES
+from hwnas.training.own_code import reported
 from hwnas.training.torchvision import transforms
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, shown
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "validation", "test")
 
@@ -74,26 +76,27 @@ class Pictures:
             images[place], labels[place] = self._image(split, number)
         return images, labels
 
-    def _image(self, split: Split, number: int) -> tuple[NDArray[np.float32], int]:
+    def _image(self, split: Split, position: int) -> tuple[NDArray[np.float32], int]:
         source = self.sources[split]
-        around, place = divmod(number, len(source))
+        around, place = divmod(position, len(source))
         # What is judged must not depend on the seed that the training was drawn with.
         seed = self.seed if split == "train" else 0
         index = int(_order(len(source), seed, SPLITS.index(split), around)[place])
         # Transforms and data sets of the user's own draw from torch's one generator, which belongs to the caller.
         state = torch.get_rng_state()
-        torch.default_generator.manual_seed(_seed_of(seed, SPLITS.index(split), number))
+        torch.default_generator.manual_seed(_seed_of(seed, SPLITS.index(split), position))
         try:
-            found, label = source[index]
-            self._check_label(label, split, index)
-            image = self._taken(found, split, index) if isinstance(found, Tensor) else self._made(found, split, index)
+            with reported(where := f"{self.name}: {image_name(source, split, index)}"):
+                found, label = pair(source[index], where)
+                number = class_number(label, len(self.classes), where)
+                image = self._taken(found, where) if isinstance(found, Tensor) else self._made(found, split, where)
         finally:
             torch.set_rng_state(state)
-        return image, int(label)
+        return image, number
 
-    def _made(self, image: Any, split: Split, index: int) -> NDArray[np.float32]:
+    def _made(self, image: Any, split: Split, where: str) -> NDArray[np.float32]:
         """A PIL image as (3, H, W)."""
-        hw, where = self.shape[1], f"{self.name}: {image_name(self.sources[split], split, index)}"
+        hw = self.shape[1]
         if not hasattr(image, "mode"):
             raise InvalidInputError(f"{where} is a {type(image).__name__}: a PIL image or a tensor is wanted")
         if image.mode not in MODES:
@@ -103,23 +106,46 @@ class Pictures:
         pixels = np.asarray(change(as_colour(image)), np.float64)  # (H, W, 3)
         return ((pixels / 255 - MEAN) / STD).astype(np.float32).transpose(2, 0, 1)
 
-    def _taken(self, image: Tensor, split: Split, index: int) -> NDArray[np.float32]:
+    def _taken(self, image: Tensor, where: str) -> NDArray[np.float32]:
         """A tensor, as its maker scaled it."""
         if tuple(image.shape) != self.shape or not image.is_floating_point():
             wanted = "x".join(map(str, self.shape))
             raise InvalidInputError(
-                f"{self.name}: {image_name(self.sources[split], split, index)} is a {image.dtype} tensor of "
-                f"{'x'.join(map(str, image.shape))}: one of floats of {wanted} is wanted"
+                f"{where} is a {image.dtype} tensor of {'x'.join(map(str, image.shape))}: one of floats of {wanted} is "
+                "wanted"
             )
+        if not bool(image.isfinite().all()):
+            raise InvalidInputError(f"{where} has values that are no finite numbers")
         found: NDArray[np.float32] = image.detach().cpu().float().numpy()
         return found
 
-    def _check_label(self, label: Any, split: Split, index: int) -> None:
-        if not 0 <= int(label) < len(self.classes):
-            raise InvalidInputError(
-                f"{self.name}: {image_name(self.sources[split], split, index)} has label {label}, though there are "
-                f"{len(self.classes)} classes"
-            )
+
+def pair(item: Any, where: str, wanted: str = "(image, label)") -> tuple[Any, Any]:
+    """An item of a data set as a pair; raises InvalidInputError for anything else."""
+    if not isinstance(item, tuple | list) or len(item) != 2:
+        raise InvalidInputError(f"{where} is {described(item)}: a pair {wanted} is wanted")
+    return item[0], item[1]
+
+
+def class_number(label: Any, classes: int, where: str) -> int:
+    """A label as a whole number; raises InvalidInputError for other things, and outside 0 to `classes` - 1."""
+    try:
+        number = operator.index(label)  # of numpy's and torch's integers, too
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(
+            f"{where} has a label that is {described(label)}: a whole number from 0 to {classes - 1} is wanted, the "
+            "place of its class in `classes`"
+        ) from error
+    if not 0 <= number < classes:
+        raise InvalidInputError(f"{where} has label {shown(number)}, though there are {classes} classes")
+    return number
+
+
+def described(value: Any) -> str:
+    """What somebody's value is, in a few words."""
+    if hasattr(value, "shape"):
+        return f"a {type(value).__name__} of {getattr(value, 'dtype', '')} {tuple(value.shape)}"
+    return f"{shown(value)} of type {type(value).__name__}"
 
 
 def as_colour(image: Any) -> Any:

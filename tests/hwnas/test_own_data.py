@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from hwnas.training.datasets import open_dataset
+from hwnas.training.datasets import Finite, open_dataset
 from hwnas.training.prefetch import prefetched
 from profilers.errors import InvalidInputError, LostError, UnknownNameError
 
@@ -81,7 +81,61 @@ class Whole:
 
 
 def whole(seed, hw): return Whole()
+
+
+class Ending(Whole):
+    def count(self, split): return 7
+    def images(self, split, start, stop): return self.batch(split, start, stop - start)
+
+
+def ending(seed, hw): return Ending()
+
+
+class Broken(Whole):
+    def batch(self, split, index, size): return next(iter(()))
+
+
+def broken_batches(seed, hw): return Broken()
+
+
+class Labelled(Colours):
+    def __init__(self, label):
+        super().__init__(20, 8, tensor)
+        self.label = label
+
+    def __getitem__(self, index):
+        return self.make(self.hw, index), self.label
+
+
+def tear(hw, index):
+    if index:
+        raise OSError("torn")
+    return tensor(hw, index)
+
+
+def short(seed, hw): return Colours(50, hw, lambda hw, index: [tensor(hw, index)][index > 5])
+def torn(seed, hw): return {split: Colours(20, hw, tear) for split in ("train", "validation", "test")}
+def triple(seed, hw): return [(1, 2, 3)] * 20
+def poisoned(seed, hw): return Colours(50, hw, lambda hw, index: tensor(hw, index) * float("nan"))
+def named(seed, hw):
+    found = Colours(20, hw, tensor)
+    found.classes = ["a", "b\\nc", "d"]
+    return found
+def unfinished(seed, hw):
+    found = Whole()
+    found.batch = Ending().batch
+    return type("Bare", (), {"batch": found.batch})()
 '''
+
+BATCHES = """
+class Batches(Whole):
+    def batch(self, split, index, size):
+        images, labels = super().batch(split, index, size)
+        return {batch}
+
+
+def batches(seed, hw): return Batches()
+"""
 
 
 @pytest.fixture
@@ -136,6 +190,10 @@ def test_splits_of_the_users_own_are_kept(here):
         ("bytes_", "uint8 tensor of 3x8x8: one of floats"),
         ("nameless", "does not name its classes"),
         ("mislabelled", "has label 2, though there are 2 classes"),
+        ("triple", "does not name its classes"),
+        ("poisoned", "no finite numbers"),
+        ("named", "control character"),
+        ("unfinished", "without name, classes, scaling, shape"),
         ("absent", "has no function 'absent'"),
         ("MODULE", "has no function"),
     ],
@@ -149,15 +207,94 @@ def test_what_is_no_data_set_is_answered_with_one_line(here, function, wanted):
 def test_a_module_that_is_not_there_is_told_from_one_that_lacks_something(here):
     with pytest.raises(InvalidInputError, match="no Python module nowhere in "):
         open_dataset("nowhere:make")
-    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+    with pytest.raises(InvalidInputError, match=r"raised ModuleNotFoundError: .*not_installed_.*wanting.py, line 1\)"):
         open_dataset("wanting:make")
     with pytest.raises(UnknownNameError, match="MODULE:FUNCTION"):
         open_dataset("no/module:make")
 
 
-def test_what_the_users_function_raises_comes_through(here):
-    with pytest.raises(ZeroDivisionError, match="of the user's own"):
-        open_dataset(f"{here}:failing")
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        ("failing", "raised ZeroDivisionError: of the user's own"),
+        ("short", r"train image \d+ raised IndexError"),
+        ("torn", r"train image \d+ raised OSError: torn"),
+        ("broken_batches", "train batch 0 raised StopIteration"),
+    ],
+)
+def test_what_the_users_code_raises_is_one_line_with_its_place(here, function, wanted):
+    with pytest.raises(InvalidInputError, match=wanted) as found:
+        open_dataset(f"{here}:{function}", 0, 8).batch("train", 0, 16)
+    assert "\n" not in str(found.value) and f"{here}.py, line " in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted"),
+    [
+        ('"cat"', "a label that is 'cat' of type str: a whole number from 0 to 2"),
+        ("[0, 1, 0]", "a label that is a list of 3"),
+        ("torch.tensor([0, 1, 0])", r"a label that is a Tensor of torch.int64 \(3,\)"),
+        ("np.eye(3)[1]", r"a label that is a ndarray of float64 \(3,\)"),
+        ("1.0", "a label that is 1.0 of type float"),
+        ("float('nan')", "a label that is nan of type float"),
+        ("None", "a label that is None"),
+        ("-1", "has label -1, though there are 3 classes"),
+        ("3", "has label 3, though there are 3 classes"),
+        ("10**400", "has label an integer of 1329 bits"),
+    ],
+)
+def test_a_label_that_is_no_class_number_is_refused_by_what_it_is(here, label, wanted):
+    with Path(f"{here}.py").open("a") as file:
+        file.write(f"def labelled(seed, hw): return Labelled({label})\n")
+    with pytest.raises(InvalidInputError, match=wanted) as found:
+        open_dataset(f"{here}:labelled", 0, 8).images("train", 0, 2)
+    assert "\n" not in str(found.value) and f"{here}:labelled" in str(found.value)
+
+
+@pytest.mark.parametrize("label", ["np.int32(2)", "np.uint8(2)", "torch.tensor(2)", "True", "np.array(1)"])
+def test_whole_numbers_of_every_library_are_labels(here, label):
+    with Path(f"{here}.py").open("a") as file:
+        file.write(f"def labelled(seed, hw): return Labelled({label})\n")
+    _, labels = open_dataset(f"{here}:labelled", 0, 8).images("train", 0, 2)
+    assert labels.dtype == np.int64 and labels.min() in (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("batch", "wanted"),
+    [
+        ("images[:, :, :3], labels", r"images that are a ndarray of float32 \(4, 1, 3, 4\)"),
+        ("images[:2], labels", r"images that are a ndarray of float32 \(2, 1, 4, 4\)"),
+        ("images.astype(np.uint8), labels", "uint8"),
+        ("images * float('nan'), labels", "no finite numbers"),
+        ("torch.from_numpy(images), labels", "a Tensor"),
+        ("images, labels[:3]", r"labels that are a ndarray of int64 \(3,\)"),
+        ("images, labels.astype(float)", "labels that are a ndarray of float64"),
+        ("images, np.eye(4)", "labels that are a ndarray"),
+        ("images, list(labels)", "labels that are a list of 4"),
+        ("images, labels + 2", "labels outside 0 to 1"),
+        ("images, labels - 1", "labels outside 0 to 1"),
+        ("images", r"a pair \(images, labels\)"),
+    ],
+)
+def test_batches_of_the_users_own_are_looked_at(here, batch, wanted):
+    with Path(f"{here}.py").open("a") as file:
+        file.write(BATCHES.format(batch=batch))
+    with pytest.raises(InvalidInputError, match=wanted) as found:
+        open_dataset(f"{here}:batches").batch("train", 0, 4)
+    assert "\n" not in str(found.value) and "train batch 0" in str(found.value)
+
+
+def test_batches_of_other_precisions_are_taken(here):
+    with Path(f"{here}.py").open("a") as file:
+        file.write(BATCHES.format(batch="images.astype(np.float64), labels.astype(np.uint8)"))
+    images, labels = open_dataset(f"{here}:batches").batch("train", 0, 4)
+    assert (images.dtype, labels.dtype) == (np.float32, np.int64)
+
+
+def test_a_data_set_with_an_end_keeps_it(here):
+    dataset = open_dataset(f"{here}:ending")
+    assert isinstance(dataset, Finite) and not isinstance(open_dataset(f"{here}:whole"), Finite)
+    assert dataset.count("test") == 7 and dataset.images("test", 2, 5)[0].shape == (3, 1, 4, 4)
 
 
 class TestProcesses:
@@ -183,7 +320,7 @@ class TestProcesses:
             path.write_text("no image")
         with prefetched(dataset, 1) as ahead:
             ahead._next = ("test", 0, 4)  # so that another process is asked at once
-            with pytest.raises(InvalidInputError, match="is no image") as found:
+            with pytest.raises(InvalidInputError, match="images cannot be decoded") as found:
                 ahead.batch("test", 0, 4)
         assert "\n" not in str(found.value)
 
