@@ -21,6 +21,9 @@ def left_out(space: SearchSpace, unavailable: Collection[Block]) -> list[str]:
         for number, choice in enumerate(dimension.choices):
             if any(_empty(factor, dim, number, unavailable) for factor in space.factors if dim in factor.dims):
                 found.setdefault(f"{kind} {choice}", []).append(f"{dimension.name} {choice}")
+    sizes = [f"resolution {hw}" for hw in space.resolutions]
+    if all(name in found for name in sizes):
+        return sizes  # and nothing is left to choose
     whole = {name for name, where in found.items() if len(where) == everywhere[name.rpartition(" ")[0]]}
     return [text for name, where in found.items() for text in ([name] if name in whole else where)]
 

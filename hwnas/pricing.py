@@ -117,6 +117,6 @@ def _remedy(table: LatencyTable, space: SearchSpace, missing: Sequence[Block], d
         return f"measure with: {command}"
     if len(space.resolutions) > 1 and (complete := complete_resolutions(space, set(missing))):
         return f"choose what is there with --resolution {','.join(map(str, complete))}, or import the file that lacks"
-    if set(left_out(space, set(missing))) == {f"resolution {hw}" for hw in space.resolutions}:
-        return "import the file of that resolution, or choose among those that are there with --resolution"
+    if left_out(space, set(missing)) == [f"resolution {hw}" for hw in space.resolutions]:
+        return "import the file of the resolution that lacks, or choose among those that are there with --resolution"
     return "import a file that has them, or search with --available among architectures that do without"

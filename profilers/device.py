@@ -10,6 +10,7 @@ from profilers import backends, runners, shells
 from profilers.errors import InvalidInputError, UnknownNameError, shown
 from profilers.formats import HSWISH_FORMS, Form
 
+MOST_THREADS, MOST_BATCH = 1024, 4096
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # names become parts of file names
 
 
@@ -41,8 +42,11 @@ class Device:
         ):
             if value not in known:
                 raise UnknownNameError(kind, value, known)
-        if min(self.threads, self.batch) < 1:
-            raise InvalidInputError(f"device {self.name!r}: threads and batch are whole numbers from 1 on")
+        if not (1 <= self.threads <= MOST_THREADS and 1 <= self.batch <= MOST_BATCH):
+            raise InvalidInputError(
+                f"device {self.name!r}: threads and batch are whole numbers from 1 on, up to {MOST_THREADS} and "
+                f"{MOST_BATCH}"
+            )
         if not 0 <= self.cooldown_s < float("inf"):
             raise InvalidInputError(f"device {self.name!r}: cooldown_s is a number of seconds from 0 on")
         if self.connect != "local":

@@ -65,7 +65,7 @@ def profile(
     like: Annotated[
         str, typer.Option(help="Devices with a table, or table files: measure a few nets, learn the rest from them.")
     ] = "",
-    samples: Annotated[int, typer.Option(min=3, help="Whole nets to measure where --like is given.")] = 10,
+    samples: Annotated[int, typer.Option(min=3, max=1000, help="Whole nets to measure where --like is given.")] = 10,
     workspace: WorkspaceFolder = Path("hwnas-work"),
     as_json: Json = False,
 ) -> None:

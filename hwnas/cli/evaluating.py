@@ -23,12 +23,14 @@ FRUITLESS_DRAWS = 20  # without any new architecture: there are hardly more
 
 def evaluate(
     arch: Annotated[str, typer.Option(callback=names.arch, help="The architecture, as search prints it.")] = "",
-    random: Annotated[int, typer.Option(min=0, help="Evaluate so many random architectures instead.")] = 0,
+    random: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="Evaluate so many random architectures instead.")
+    ] = 0,
     split: Annotated[str, typer.Option(help="Judge by validation or test images.")] = "validation",
     images: Annotated[
         int | None, typer.Option(min=1, help="How many images to judge by; 1500, or 5000 of test, if none is given.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that evaluate random architectures.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that evaluate random architectures.")] = 0,
     data: Data = "",
     space: SpaceName = "digits",
     resolution: Resolution = "",

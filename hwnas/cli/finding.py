@@ -58,7 +58,9 @@ def search(
             help="The search algorithm; annealing if the accuracy model has slopes, else evolution.",
         ),
     ] = None,
-    evaluations: Annotated[int, typer.Option(min=1, help="Architectures to score for each budget.")] = 10_000,
+    evaluations: Annotated[
+        int, typer.Option(min=1, max=10**7, help="Architectures to score for each budget.")
+    ] = 10_000,
     max_loss: Annotated[
         float | None,
         typer.Option(min=0, help="As few nets for all budgets as lose at most so many percent points of accuracy."),

@@ -20,6 +20,7 @@ from hwnas.specialize import Specialiser, Target, check_alike
 from hwnas.training.noise import Noise
 from hwnas.training.weights import TrainedSupernet
 from lut.storage import write_atomically
+from profilers import formats
 from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import Form
 from profilers.measurement import CALM_TOLERANCE
@@ -86,6 +87,7 @@ def _origin(target: Target) -> dict[str, Any]:
 
 def export_subnet(job: Job, arch: str, output: Path, form: Form) -> dict[str, Any]:
     """Write one subnet as a model file whose format is the output's suffix; returns facts to show."""
+    formats.load(_format(output))  # before a supernet is read for nothing
     trained = ready_supernet(job, auto=False)
     found = trained.net.space.parse(arch)
     if not (trained.data or job.data):

@@ -1,5 +1,6 @@
 """The steps commands are made of: a profiled table, a trained supernet; made on the way where they are missing."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,10 +113,11 @@ class Job:
         return table
 
 
-def run_profile(job: Job, plan: Plan, report: Report) -> ProfileSummary:
-    """Profile the job's space on its device."""
+def run_profile(job: Job, plan: Plan, report: Report, begun: Callable[[int], None] = lambda _: None) -> ProfileSummary:
+    """Profile the job's space on its device; `begun` is told how many blocks lack, once the device is found to work."""
     with open_profiler(job.device, say_of(job.device.name)) as profiler:
         table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
+        begun(len(table.missing(job.space.vocabulary)))
         return profile(job.space, profiler, table, plan, report)
 
 
@@ -142,12 +144,15 @@ def ready_table(job: Job, *, auto: bool, guess: str | None = None, available: bo
         command = profile_command(device.name, device.runtime, device.precision, job.space, job.data)
         raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
     plan = PLANS["default"]
-    say(
-        f"{job.device.name} is not profiled for {job.space.name} yet: measuring {len(job.space.vocabulary)} blocks "
-        f"and some whole nets, about {plan.time_limit_s:.0f} s for each batch of them"
-    )
+
+    def begun(count: int) -> None:
+        say(
+            f"{job.device.name} is not profiled for {job.space.name} yet: measuring {count} blocks and whole networks, "
+            f"about {plan.time_limit_s:.0f} s for each batch of them"
+        )
+
     with ProgressDisplay() as display:
-        run_profile(job, plan, display)
+        run_profile(job, plan, display, begun)
     return job.table()
 
 
@@ -165,10 +170,12 @@ def train_supernet(
 
     The first process alone writes it, to the path returned.
     """
+    from hwnas.training.plan import check_memory
     from hwnas.training.supernet_training import SupernetTraining
 
     data = job.data or DEFAULT_DATA
     dataset = _training_data(data, plan, job.space.resolutions[-1])
+    check_memory(plan.batch, dataset.shape)
     space = fitting_space(job, dataset.shape, len(dataset.classes))
     path = job.workspace.supernet(space.name, data)
     with ProgressDisplay() if processes.first else nullcontext(silent) as display:

@@ -1,7 +1,6 @@
 """`hwnas train`: a supernet trained once, for all budgets, by one process or by those that torchrun started."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,19 +16,20 @@ if TYPE_CHECKING:
     from hwnas.cli.steps import Job
     from hwnas.training.distributed import Processes
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(s|m|h)")
-_SECONDS_PER_UNIT = {"s": 1.0, "m": 60.0, "h": 3600.0}
-
 
 def train(
     data: Data = "digit-pairs",
     space: SpaceName = "digits",
     resolution: Resolution = "",
     recipe: Annotated[str, typer.Option(callback=names.recipe, help="The training recipe.")] = "sandwich",
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps; 1000 if neither these nor --time.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=10**9, help="Optimizer steps; 1000 if neither these nor --time.")
+    ] = None,
     time: Annotated[str, typer.Option(help="Train as long as this instead, like 10m; the schedule fits itself.")] = "",
-    batch: Annotated[int, typer.Option(min=2, help="Images a step, of all processes together.")] = 64,
-    accumulate: Annotated[int, typer.Option(min=1, help="Parts that a batch is taken in, to save memory.")] = 1,
+    batch: Annotated[int, typer.Option(min=2, max=65_536, help="Images a step, of all processes together.")] = 64,
+    accumulate: Annotated[
+        int, typer.Option(min=1, max=65_536, help="Parts that a batch is taken in, to save memory.")
+    ] = 1,
     optimizer: Annotated[str, typer.Option(callback=names.optimizer, help="sgd or adamw.")] = "sgd",
     lr: Annotated[
         float | None, typer.Option(min=1e-9, help="Peak learning rate; 0.3 with sgd, 0.003 with adamw.")
@@ -50,7 +50,7 @@ def train(
         bool, typer.Option("--download", help="Fetch the data first, where that is known how.")
     ] = False,
     seed: Seed = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that make batches ahead.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that make batches ahead.")] = 0,
     checkpoint_every: Annotated[str, typer.Option(help="How much time a crash may cost, like 5m.")] = "20s",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's files, too.")] = False,
     restart: Annotated[
@@ -63,7 +63,7 @@ def train(
     if steps and time:
         raise typer.BadParameter("--steps and --time exclude each other")
     from hwnas.cli.steps import Job, train_supernet
-    from hwnas.cli.values import resolutions
+    from hwnas.cli.values import duration_s, resolutions
     from hwnas.training import datasets
     from hwnas.training.plan import TrainPlan, usual
 
@@ -85,17 +85,6 @@ def train(
         first = processes.first
     if first:
         _show(job, as_json)
-
-
-def duration_s(text: str) -> float:
-    """A duration like 90s, 10m or 2h in seconds; raises InvalidInputError for anything else."""
-    from profilers.errors import InvalidInputError
-
-    match = _DURATION.fullmatch(text.strip())
-    seconds = float(match[1]) * _SECONDS_PER_UNIT[match[2]] if match else 0.0
-    if not seconds:
-        raise InvalidInputError(f"{text!r} is no duration: give a number above 0 with a unit, like 90s, 10m or 2h")
-    return seconds
 
 
 @contextmanager

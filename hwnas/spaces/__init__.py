@@ -9,6 +9,8 @@ from hwnas.space import SearchSpace
 from profilers import plugins
 from profilers.errors import InvalidInputError
 
+MOST_CLASSES = 100_000  # five times ImageNet-21k's; a head for as many takes half a gigabyte
+
 
 def names() -> tuple[str, ...]:
     """The spaces there are."""
@@ -53,5 +55,7 @@ def open_space(spec: str, *, resolutions: tuple[int, ...] = (), classes: int | N
         raise InvalidInputError(f"{spec!r}: the width behind @ is a number above 0, at most 10, like ofa-mbv3@1.2")
     if any(not 8 <= hw <= 4096 for hw in resolutions):
         raise InvalidInputError(f"resolutions are whole numbers of pixels from 8 to 4096, not {resolutions}")
+    if classes is not None and not 1 <= classes <= MOST_CLASSES:
+        raise InvalidInputError(f"a network tells from 1 to {MOST_CLASSES} classes apart here, not {classes}")
     space: SearchSpace = module.build(width, tuple(sorted(set(resolutions))), classes)
     return space

@@ -1,6 +1,7 @@
 """What a training run is: a `TrainPlan`, and the learning rate that follows from it."""
 
 import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -47,6 +48,16 @@ class TrainPlan:
         """Whether a training with these settings is one like this, for another number of steps or another time."""
         long = {name: settings.get(name) for name in ("steps", "time_s")}
         return all(type(value) in (int, float) for value in long.values()) and settings == asdict(self) | long
+
+
+def check_memory(batch: int, shape: tuple[int, int, int]) -> None:
+    """Raise InvalidInputError for a batch of images (C, H, W) that alone takes half of the machine's memory."""
+    taken, there = 4 * batch * math.prod(shape), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if taken > there / 2:
+        raise InvalidInputError(
+            f"a batch of {batch} images of {'x'.join(map(str, shape))} takes {taken / 1e9:.1f} GB, and this machine "
+            f"has {there / 1e9:.1f} GB: choose a smaller --batch"
+        )
 
 
 def usual(optimizer: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import pytest
 
 from hwnas.arch import Arch
 from hwnas.cli import main
+from hwnas.cli.values import duration_s, latency_ms, pause_s
 from hwnas.spaces import open_space
 from profilers import errors
 
@@ -62,6 +63,51 @@ def test_a_budget_that_is_no_latency_is_refused(hwnas, tmp_path, command, latenc
     done = hwnas(command, "--latency", latency, *FAKE, "--workspace", tmp_path)
     assert done.code == 3 and "is no latency: give a number above 0 with a unit" in done.refusal
     assert not files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("profile", "--resolution", "9" * 5000), "is no list of resolutions"),
+        (("search", "--latency", f"0.{'0' * 320}1ms"), "is no latency"),
+        (("search", "--latency", f"1{'0' * 320}ms"), "is no latency"),
+        (("search", "--latency", "1ms", "--macs", f"0.{'0' * 320}1"), "is no count"),
+        (("search", "--latency", "1ms", "--memory", f"1{'0' * 320}GB"), "is no size"),
+        (("train", "--time", "0s"), "is no duration"),
+        (("train", "--time", f"1{'0' * 320}h"), "is no duration"),
+        (("train", "--checkpoint-every", "1d"), "is no duration"),
+        (("profile", "--cooldown", f"{'9' * 320}h"), "is no pause"),
+        (("devices", "add", "toy", "--connect", "local", "--threads", "1000000000", "--only-here"), "up to 1024"),
+        (("profile", "--space", "digits@0"), "the width behind @"),
+        (("profile", "--space", "digits@1" + "0" * 400), "the width behind @"),
+    ],
+    ids=lambda value: " ".join(part[:20] for part in value) if isinstance(value, tuple) else "",
+)
+def test_numbers_beyond_all_measure_are_refused_in_one_short_line(hwnas, tmp_path, arguments, message, files):
+    done = hwnas(*arguments, "--workspace", tmp_path)
+    assert done.code == 3 and message in done.refusal and len(done.refusal) < 700
+    assert not files(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [0, -1, 10**9])
+def test_a_head_for_more_classes_than_memory_holds_is_refused(classes):
+    with pytest.raises(errors.InvalidInputError, match="from 1 to 100000 classes"):
+        open_space("digits", classes=classes)
+
+
+def test_a_batch_that_memory_cannot_hold_is_refused_before_it_is_made(hwnas, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.get(name, 1))
+    done = hwnas("train", "--batch", "640", "--steps", "1", "--workspace", tmp_path)
+    assert done.code == 3 and "a batch of 640 images of 1x40x40 takes 0.0 GB" in done.refusal
+    assert hwnas("train", "--batch", "1000000000", "--workspace", tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1ms", 0.001), ("250us", 0.00025), ("90s", 90), ("1.5m", 90), (".5h", 1800), (" 2h ", 7200)]
+)
+def test_durations_have_one_spelling_everywhere(text, seconds):
+    assert duration_s(text) == pause_s(text) == pytest.approx(seconds)
+    assert latency_ms(text.strip()) == pytest.approx(1000 * seconds)
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def test_a_resolution_that_was_not_imported_is_refused_with_what_to_do(note10):
     lacking = needed - set(measured.vocabulary)
     done = note10("price", space.smallest, "--space", "ofa-mbv3@1.2", "--resolution", "208")
     assert done.code == 3 and f"lacks {len(lacking)} of the {len(needed)} blocks" in done.refusal
-    assert "import the file of that resolution" in done.refusal
+    assert "import the file of the resolution that lacks" in done.refusal
 
 
 class TestHoles:
