@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, shown
 
+MAX_DIGITS = 9  # of a choice
 Population = NDArray[np.intp]
 """Integer array (n, dims): which choice each of n architectures takes in each dimension of its space."""
 
@@ -30,6 +31,10 @@ class Arch:
         """The arch that `text` spells; raises InvalidInputError."""
         space, colon, values = text.rpartition(":")
         numbers = values.split("-")
-        if not (space and colon and all(number.isascii() and number.isdigit() for number in numbers)):
-            raise InvalidInputError(f"{text!r} is no architecture: one is spelled like digits:48-2-3-6")
+        if not (
+            space
+            and colon
+            and all(number.isascii() and number.isdigit() and len(number) <= MAX_DIGITS for number in numbers)
+        ):
+            raise InvalidInputError(f"{shown(text)} is no architecture: one is spelled like digits:48-2-3-6")
         return cls(space, tuple(map(int, numbers)))

@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from typing import Any, ClassVar, get_args, get_type_hints
 
 from lut.layers import Act, Layer, Ops, T, Weights, make_divisible, shape_only
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, shown
 from profilers.graph import Activation, Graph, Value
 
 
@@ -78,7 +78,7 @@ class Block(ABC):
             hints, given = _hints(cls), dict(setting.split("=") for setting in settings)
             return cls(**{name: _READERS[hints[name]](text) for name, text in given.items()})
         except (KeyError, ValueError, TypeError) as error:
-            raise InvalidInputError(f"no block is spelled {key!r}; kinds are {', '.join(Block.kinds)}") from error
+            raise InvalidInputError(f"no block is spelled {shown(key)}; kinds are {', '.join(Block.kinds)}") from error
 
     def emit(self, graph: Graph, x: Value, weights: Weights) -> Value:
         """Append the block's operations to `graph` and return their output."""

@@ -25,6 +25,14 @@ def visits_in(record: Record) -> dict[str, Visit]:
     return found
 
 
+def net_in(record: Record) -> tuple[str, tuple[str, ...]]:
+    """The name of a whole net and the keys of its blocks; raises ValueError for what are none."""
+    name, keys = record["name"], record["blocks"]
+    if not isinstance(name, str) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("a net whose name or blocks are no texts")
+    return name, tuple(keys)
+
+
 def published_record(entry: PublishedEntry, source: str) -> Record:
     """What is kept of an entry of the published file called `source`."""
     spread = {} if entry.std_ms is None else {"std_ms": rounded(entry.std_ms)}

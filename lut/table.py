@@ -28,7 +28,7 @@ from lut.calibration import PLAIN_SUM, Calibration
 from lut.compiled import Compiled, Space, on_grid
 from lut.latency_model import Guess, LatencyModel
 from lut.published import PUBLISHED, PublishedEntry, pooled
-from lut.records import fingerprint_in, published_in, published_record, rounded, visits_in
+from lut.records import fingerprint_in, net_in, published_in, published_record, rounded, visits_in
 from lut.residual import calibrate
 from lut.storage import RecordLog
 from lut.transferred import Transferred
@@ -310,7 +310,7 @@ class LatencyTable:
             if "transferred" in record:
                 self.transfers[str(record["transferred"]["nets"])] = Transferred.of(record["transferred"])
             if "net" in record:
-                self.nets[str(record["net"]["name"])] = tuple(record["net"]["blocks"])
+                self.nets.update([net_in(record["net"])])
 
     @contextmanager
     def _damage_reported(self) -> Iterator[None]:

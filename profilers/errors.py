@@ -18,6 +18,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 SHOWN_CHARS = 100  # of a value that a message quotes
+MAX_CHARS = 3000  # of a message
 LINE_CHARS = 300  # of what another library says
 
 
@@ -25,6 +26,10 @@ class HwnasError(Exception):
     """Something a user can act on; never raised for a bug."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines())  # what it quotes from files and other libraries may have several
+        super().__init__(line if len(line) <= MAX_CHARS else f"{line[:MAX_CHARS]}…")
 
 
 class InvalidInputError(HwnasError):

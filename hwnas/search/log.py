@@ -19,7 +19,7 @@ from hwnas.search.engine import Score
 from hwnas.space import SearchSpace
 from lut.compiled import Compiled, Floats
 from lut.storage import Record, RecordLog
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, first_line
 
 FORMAT, VERSION = "hwnas-search", 1
 FIRST = ord("0")
@@ -34,8 +34,10 @@ class SearchLog:
         try:
             for record in log.records:
                 self._remember(decoded(record["rows"], dims), np.array(record["scores"], np.float64))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInputError(f"{log.path} is damaged ({error!r}): remove it, and search again") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"{log.path} is damaged ({first_line(error)}): remove it, and search again"
+            ) from error
 
     def through(self, score: Score, search: int, cost: Compiled) -> Score:
         """`score`, but asked only for what the log does not know; what it says is kept as of search number `search`."""

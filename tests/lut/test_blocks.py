@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from lut.blocks import Block, Conv, Linear, MBConv, Pool, PooledLinear
 from lut.layers import make_divisible
-from profilers.errors import InvalidInputError
+from profilers.errors import InvalidInputError, shown
 
 sizes = st.integers(1, 10**6)
 acts = st.sampled_from(["none", "relu", "relu6", "hswish", "hsigmoid"])
@@ -39,7 +39,7 @@ def test_any_text_that_is_no_key_is_an_error_for_the_user(text: str | list[str])
     text = text if isinstance(text, str) else " ".join(text)
     with pytest.raises(InvalidInputError) as refused:  # none of these is complete
         Block.parse(text)
-    assert repr(text) in str(refused.value) and "mbconv" in str(refused.value)
+    assert shown(text) in str(refused.value) and "mbconv" in str(refused.value)
 
 
 POOL = "pool in_chs=8 out_chs=8 hw=7"
