@@ -9,6 +9,8 @@ from hwnas.supernet_headers import safetensors_header
 from hwnas.training.datasets import canonical
 from profilers.device import Device
 
+LONGEST_NAME = 200  # of a folder; file systems take 255 bytes, some of which temporary names add
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -50,11 +52,19 @@ class Workspace:
         """The folder of all logs of searches."""
         return self.root / "searches"
 
-    def bundle(self, devices: Sequence[Device], space: str, budget_ms: Mapping[str, float]) -> Path:
-        """The folder of a net that was specialised for devices with their settings, each with its budget."""
+    def bundle(self, devices: Sequence[Device], space: str, budget_ms: Mapping[str, float], suffix: str = "") -> Path:
+        """The folder of a net that was specialised for devices with their settings, each with its budget.
+
+        `suffix` tells it from the folders of other requests with these budgets.
+        """
+        spelled = {name: f"{ms:.15g}ms" for name, ms in budget_ms.items()}
         if len(devices) == 1:
-            return self.bundles / f"{devices[0].slug}-{space}-{budget_ms[devices[0].name]:g}ms"
-        return self.bundles / "-".join([*(f"{d.slug}-{budget_ms[d.name]:g}ms" for d in devices), space])
+            name = f"{devices[0].slug}-{space}-{spelled[devices[0].name]}{suffix}"
+        else:
+            name = "-".join([*(f"{d.slug}-{spelled[d.name]}" for d in devices), f"{space}{suffix}"])
+        if len(name) > LONGEST_NAME:
+            name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        return self.bundles / name
 
     @property
     def bundles(self) -> Path:

@@ -137,16 +137,27 @@ def report(workspace: WorkspaceFolder = Path("hwnas-work"), as_json: Json = Fals
     """Show all bundles of a workspace; draw the front of accuracy against latency, and what searches scored."""
     from hwnas.cli.display import say, show_json
     from hwnas.cli.results import show_specialised
-    from hwnas.report import draw_front, draw_searches, read_bundles
+    from hwnas.export.bundle import read_bundles
+    from hwnas.report import draw_front, draw_searches
     from hwnas.workspace import Workspace
+    from profilers.errors import InvalidInputError
 
     place = Workspace(workspace)
-    searches = draw_searches(place)
-    bundles = [] if searches and not place.bundles.exists() else read_bundles(place)
+    picture, damaged_searches = draw_searches(place)
+    bundles, damaged_bundles = read_bundles(place.bundles)
+    damaged = damaged_searches + damaged_bundles
+    if not (bundles or picture):
+        nothing = f"{place.bundles} holds no bundle yet; make one with: hwnas specialize --latency …"
+        raise InvalidInputError("; ".join(damaged) or nothing)
+    facts = [{**bundle.record.facts(), "bundle": str(bundle.folder)} for bundle in bundles]
     if as_json:
-        show_json(bundles)
-    elif bundles:
-        show_specialised(bundles)
-    for picture in (searches, draw_front(place, bundles) if bundles else None):
-        if picture:
-            say(f"drawn: {picture}")
+        show_json(facts)
+    elif facts:
+        show_specialised(facts)
+    for line in damaged:
+        say(f"left out or changed: {line}")
+    for drawn in (picture, draw_front(place, [bundle.record for bundle in bundles]) if bundles else None):
+        if drawn:
+            say(f"drawn: {drawn}")
+    if damaged:
+        raise typer.Exit(InvalidInputError.exit_code)  # each was told of above

@@ -11,12 +11,15 @@ import hwnas
 from hwnas.arch import Arch
 from hwnas.cli.display import ProgressDisplay, say, say_of
 from hwnas.cli.searching import Asked, Priced
-from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet
+from hwnas.cli.steps import DEFAULT_DATA, Job, check_data, evaluator_of, ready_supernet
 from hwnas.cli.values import in_ms
-from hwnas.export.bundle import write_bundle
+from hwnas.export.bundle import check_place, digests_of, write_bundle
+from hwnas.export.predict import ModelInput
 from hwnas.export.proven import export_proven
+from hwnas.export.record import BundleRecord, BundleRequest, encodable
 from hwnas.search.budgets import Refused, in_order
-from hwnas.specialize import Specialiser, Target, check_alike
+from hwnas.spaces import open_space
+from hwnas.specialize import Specialised, Specialiser, Target, check_alike
 from hwnas.training.noise import Noise
 from hwnas.training.weights import TrainedSupernet
 from lut.storage import write_atomically
@@ -25,6 +28,7 @@ from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import Form
 from profilers.measurement import CALM_TOLERANCE
 from profilers.profiler import open_profiler
+from profilers.reading import Fields
 
 
 def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command: str) -> list[dict[str, Any]]:
@@ -33,6 +37,9 @@ def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command
     A bundle is written as soon as its net has kept its budget.
     """
     results, job = [], next(iter(jobs.values()))
+    for budget in asked.budgets:
+        request = _request(job, asked, budget)
+        check_place(_folder(jobs, request), request)
     with _specialiser(jobs, asked, auto=auto) as (worker, priced):
         dataset, left = worker.dataset, list(priced.refused)
         for budget in priced.budgets:
@@ -51,24 +58,55 @@ def specialise_all(jobs: Mapping[str, Job], asked: Asked, *, auto: bool, command
                     f"disturbed visits); file and net differ by at most {found.max_difference:.1e}"
                 )
                 _tell_of_pace(name, paces[name] / worker.targets[name].table.calm_ms)
-            folder = job.workspace.bundle([jobs[name].device for name in budget], worker.space.name, budget)
-            facts = {
-                **found.facts(),
-                **_origin(next(iter(worker.targets.values()))),
-                "supernet_sha256": worker.evaluator.trained.sha256,
-                "data": dataset.name,
-                "seed": asked.seed,
-                "command": command,
-                "hwnas": hwnas.__version__,
-                "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            }
-            for of_one in facts.get("devices", []):
-                of_one.update(_origin(worker.targets[of_one["device"]]))
-            files = write_bundle(
-                folder, found.models, labels=dataset.classes, shape=dataset.shape, scaling=dataset.scaling, facts=facts
+            takes = ModelInput(
+                dataset.shape,
+                worker.space.resolution(found.arch),
+                dataset.scaling,
+                getattr(dataset, "picture_form", None),
             )
-            results.append({**found.facts(), "files": files, "bundle": str(folder)})
+            request = _request(job, asked, budget)
+            folder, record = _folder(jobs, request), _record(found, worker, request, asked.seed, command)
+            record = write_bundle(folder, found.models, labels=dataset.classes, takes=takes, record=record)
+            results.append({**found.facts(), "files": dict(record.files), "bundle": str(folder)})
     return in_order(asked.budgets, results, left)
+
+
+def _request(job: Job, asked: Asked, budget_ms: Mapping[str, float]) -> BundleRequest:
+    """What a bundle for one of the budgets is asked for."""
+    limits = {key: value for key, value in vars(asked.limits).items() if key not in ("format", "form")}
+    return BundleRequest(
+        space=job.space.name,
+        resolutions=job.space.resolutions,
+        data=encodable(job.data or DEFAULT_DATA),
+        limits={key: value for key, value in limits.items() if value is not None},
+        budget_ms=budget_ms,
+    )
+
+
+def _folder(jobs: Mapping[str, Job], request: BundleRequest) -> Path:
+    """Where the bundle for a request goes."""
+    devices = [jobs[name].device for name in request.budget_ms]
+    suffix = request.suffix(open_space(request.space).resolutions, DEFAULT_DATA)
+    return next(iter(jobs.values())).workspace.bundle(devices, request.space, request.budget_ms, suffix)
+
+
+def _record(found: Specialised, worker: Specialiser, request: BundleRequest, seed: int, command: str) -> BundleRecord:
+    """What bundle.json is to say, but for the files."""
+    facts = {
+        **found.facts(),
+        **_origin(next(iter(worker.targets.values()))),
+        "supernet_sha256": worker.evaluator.trained.sha256,
+        "data": encodable(worker.dataset.name),
+        "seed": seed,
+        "command": encodable(command),
+        "hwnas": hwnas.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "request": request.facts(),
+        "files": digests_of(found.models),
+    }
+    for one in facts.get("devices", []):
+        one.update(_origin(worker.targets[one["device"]]))
+    return BundleRecord.of(Fields.of(facts, "the new bundle"))
 
 
 def _tell_of_pace(name: str, faster: float) -> None:

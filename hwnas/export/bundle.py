@@ -1,56 +1,16 @@
 """A bundle: a folder that holds everything needed to run a specialised net, and the proof of what it costs."""
 
 import hashlib
-import json
-import os
-import shutil
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from lut.storage import write_atomically
+from hwnas.export.folder import check_writable, recover, replace_folder
+from hwnas.export.predict import ModelInput, predict_script
+from hwnas.export.record import NAME, BundleRecord, BundleRequest
+from profilers.errors import InvalidInputError
 from profilers.formats import ModelFile
-
-_PREDICT = '''"""Classify an image with the model beside this file: python predict.py image.npy
-
-The image is a float32 array of shape {shape}, scaled as in training: {scaling}.
-"""
-
-import sys
-from pathlib import Path
-
-import numpy as np
-{runtime}
-here = Path(__file__).parent
-image = np.load(sys.argv[1]).astype(np.float32).reshape({shape})
-{run}
-labels = (here / "labels.txt").read_text().split("\\n")
-for index in np.argsort(-logits)[:3]:
-    print(f"{{labels[index]}}  {{np.exp(logits[index]) / np.exp(logits).sum():.3f}}")
-'''
-_RUNTIMES = {
-    "onnx": ("import onnxruntime\n", '''session = onnxruntime.InferenceSession(here / "model.onnx")
-image = np.repeat(image[None], session.get_inputs()[0].shape[0], axis=0)
-logits = session.run(None, {"input": image})[0][0]'''),
-    "tflite": ('''
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:  # as on older boards
-    from tflite_runtime.interpreter import Interpreter
-''', '''interpreter = Interpreter(str(here / "model.tflite"))
-interpreter.allocate_tensors()
-(given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
-image = np.repeat(image.transpose(1, 2, 0)[None], given["shape"][0], axis=0)  # channels last
-if given["dtype"] == np.int8:
-    scale, zero = given["quantization"]
-    image = np.clip(np.round(image / scale) + zero, -128, 127).astype(np.int8)
-interpreter.set_tensor(given["index"], image)
-interpreter.invoke()
-logits = interpreter.get_tensor(made["index"])[0].astype(np.float32)
-if made["dtype"] == np.int8:
-    scale, zero = made["quantization"]
-    logits = (logits - zero) * scale'''),
-}  # fmt: skip
 
 
 def write_bundle(
@@ -58,33 +18,104 @@ def write_bundle(
     models: Sequence[ModelFile],
     *,
     labels: Sequence[str],
-    shape: tuple[int, int, int],
-    scaling: str,
-    facts: Mapping[str, Any],
-) -> dict[str, str]:
-    """Write the models, labels.txt, predict.py and bundle.json; returns the SHA-256 of each file by name.
+    takes: ModelInput,
+    record: BundleRecord,
+) -> BundleRecord:
+    """Write the models, labels.txt, predict.py and bundle.json; returns the record with the digests of the files.
 
-    predict.py runs the first of the models, which are one net in several formats. `shape` is an image's, (C, H, W),
-    and `scaling` says in words what its values are. bundle.json holds `facts` and
-    the digests. The folder appears as a whole, in place of one from before.
+    predict.py runs the first of the models, which are one net in several formats. The folder appears as a whole, in
+    place of the one from before. Raises InvalidInputError if that is of another request, or if nothing can be written.
     """
-    runtime, run = _RUNTIMES[models[0].format]
-    script = _PREDICT.format(shape=shape, scaling=scaling, runtime=runtime, run=run)
     contents = {
-        **{f"model.{model.format}": model.content for model in models},
-        "labels.txt": "\n".join(labels).encode(),
-        "predict.py": script.encode(),
+        **_model_files(models),
+        "labels.txt": _labels_file(labels),
+        "predict.py": predict_script(models[0].format, takes),
     }
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-    record = {**facts, "files": digests}
-    contents["bundle.json"] = json.dumps(record, indent=2).encode() + b"\n"
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")  # a full disk leaves the bundle from before
+    whole = replace(record, files=_digests(contents))
+    replace_folder(folder, {**contents, NAME: whole.content()}, lambda: check_request(folder, record.request))
+    return whole
+
+
+def digests_of(models: Sequence[ModelFile]) -> dict[str, str]:
+    """SHA-256s of the models by the names that their files will have."""
+    return _digests(_model_files(models))
+
+
+def check_place(folder: Path, request: BundleRequest) -> None:
+    """Raise InvalidInputError if a bundle for `request` cannot be written to the folder: before all work for it."""
+    check_request(check_writable(folder), request)
+
+
+def check_request(folder: Path, request: BundleRequest | None) -> None:
+    """Raise InvalidInputError if the folder holds a bundle for another request, which is not to be lost."""
     try:
-        for name, content in contents.items():
-            write_atomically(beside / name, content)
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return digests
+        found = BundleRecord.read(folder / NAME)
+    except InvalidInputError:
+        return  # no bundle, or a damaged one
+    same = found.request == request if found.request else request is None or found.data == request.data
+    if not same:
+        raise InvalidInputError(
+            f"{folder} holds a bundle that was made for something else (hwnas report shows it): move it away"
+        )
+
+
+@dataclass(frozen=True)
+class FoundBundle:
+    """A bundle as it is on the disk."""
+
+    folder: Path
+    record: BundleRecord
+
+    def altered(self) -> list[str]:
+        """The files that are missing, or not those that were written."""
+        return [name for name, sha256 in self.record.files.items() if _digest_of(self.folder / name) != sha256]
+
+
+def read_bundles(bundles: Path) -> tuple[list[FoundBundle], list[str]]:
+    """All bundles whose models are the ones that were measured, the smallest budget first; and what is wrong.
+
+    What killed processes left is cleared up first.
+    """
+    recover(bundles)
+    found, wrong = [], []
+    for path in sorted(bundles.glob(f"[!.]*/{NAME}")):
+        try:
+            bundle = FoundBundle(path.parent, BundleRecord.read(path))
+        except InvalidInputError as error:
+            wrong.append(str(error))
+            continue
+        altered = bundle.altered()
+        wrong += [f"{path.with_name(name)} is missing, or not the file that hwnas wrote" for name in altered]
+        if not any(name.startswith("model.") for name in altered):
+            found.append(bundle)
+    return sorted(found, key=lambda one: (one.record.devices[0].device, one.record.devices[0].budget_ms)), wrong
+
+
+def _model_files(models: Sequence[ModelFile]) -> dict[str, bytes]:
+    return {f"model.{model.format}": model.content for model in models}
+
+
+def _digests(contents: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def _digest_of(path: Path) -> str | None:
+    """The SHA-256 of a file; None if it is missing, is a pipe or a folder, or cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _labels_file(labels: Sequence[str]) -> bytes:
+    """Labels, one a line, in UTF-8; what would break a line, or is no text, is written as an escape."""
+    lines = ("".join(char if _is_plain(char) else ascii(char)[1:-1] for char in label) for label in labels)
+    return "\n".join(lines).encode()
+
+
+def _is_plain(char: str) -> bool:
+    """Whether a character is neither a control character, a separator of lines, nor half of one."""
+    return unicodedata.category(char) not in ("Cc", "Cs", "Zl", "Zp")

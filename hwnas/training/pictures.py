@@ -19,6 +19,7 @@ from torch import Tensor
 from hwnas.training.datasets import Batch, Split
 from hwnas.training.image_scan import MODES
 from hwnas.training.own_code import reported
+from hwnas.training.picture_form import PictureForm
 from hwnas.training.torchvision import transforms
 from profilers.errors import InvalidInputError, shown
 
@@ -59,6 +60,13 @@ class Pictures:
     def randaugmented(self) -> Self:
         """The same data set, its training images changed by RandAugment, too (Cubuk et al. 2020)."""
         return replace(self, randaugment=True)
+
+    @property
+    def picture_form(self) -> PictureForm | None:
+        """How a picture is prepared where it is judged; None where images come as tensors, as their maker made them."""
+        if self.scaling != SCALING:
+            return None
+        return PictureForm(_judged_side(self.shape[1], self.small), 255, MEAN, STD)
 
     def count(self, split: Split) -> int:
         """How many images a split has."""
@@ -211,4 +219,9 @@ def _augmenting(hw: int, small: bool, randaugment: bool) -> Any:
 def _judging(hw: int, small: bool) -> Any:
     """What happens to an image that is judged by."""
     v2 = transforms()
-    return v2.Compose([v2.Resize(hw if small else round(hw / CROP_SHARE)), v2.CenterCrop(hw)])
+    return v2.Compose([v2.Resize(_judged_side(hw, small)), v2.CenterCrop(hw)])
+
+
+def _judged_side(hw: int, small: bool) -> int:
+    """What the shorter side of an image that is judged by is made, before its middle is cut out."""
+    return hw if small else round(hw / CROP_SHARE)

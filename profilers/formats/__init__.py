@@ -46,6 +46,7 @@ class Format(Protocol):
     """What a file in this folder holds."""
 
     RUNTIME: str  # the runtime on this machine that files of this format are proven on
+    PREDICT: str  # source of `logits_of(path, image)` for scripts that run a file without hwnas; may call `fail(text)`
 
     def write(self, graph: Graph, *, split_hswish: bool = False) -> bytes:
         """Serialise a graph in float32."""

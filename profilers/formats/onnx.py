@@ -30,6 +30,16 @@ OP_TYPES = {
     "hswish": "HardSwish",
     "hsigmoid": "HardSigmoid",
 }
+PREDICT = '''def logits_of(path, image):
+    """What the model makes of one image (C, H, W)."""
+    try:
+        import onnxruntime
+    except ImportError:
+        fail("onnxruntime is not installed here: pip install onnxruntime")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    images = np.repeat(image[None], session.get_inputs()[0].shape[0], axis=0)
+    return session.run(None, {"input": images})[0][0]
+'''
 
 
 def write(graph: Graph, *, split_hswish: bool = False) -> bytes:

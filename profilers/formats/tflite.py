@@ -26,6 +26,30 @@ IDENTIFIER = b"TFL3"
 Range = int | tuple[float, float]  # that of a value of the graph, by its index, or a known one
 SIGNATURE = "serving_default"  # the quantizer looks for it
 FUSED = {"conv": ("relu", "relu6", "hsigmoid"), **dict.fromkeys(("linear", "add", "mul"), ("relu", "relu6"))}
+PREDICT = '''def logits_of(path, image):
+    """What the model makes of one image (C, H, W)."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            from tflite_runtime.interpreter import Interpreter  # as on older boards
+        except ImportError:
+            fail("LiteRT is not installed here: pip install ai-edge-litert")
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    images = np.repeat(image.transpose(1, 2, 0)[None], given["shape"][0], axis=0)  # channels last
+    if given["dtype"] == np.int8:
+        scale, zero = given["quantization"]
+        images = np.clip(np.round(images / scale) + zero, -128, 127).astype(np.int8)
+    interpreter.set_tensor(given["index"], images)
+    interpreter.invoke()
+    logits = interpreter.get_tensor(made["index"])[0].astype(np.float32)
+    if made["dtype"] == np.int8:
+        scale, zero = made["quantization"]
+        logits = (logits - zero) * scale
+    return logits
+'''
 
 
 def write(graph: Graph, *, split_hswish: bool = False) -> bytes:

@@ -31,7 +31,7 @@ SPECIALISED = NET | {
     "bundle",
 }  # fmt: skip
 BUNDLE = SPECIALISED - {"bundle"} | {
-    "fingerprint", "table_sha256", "supernet_sha256", "data", "seed", "command", "hwnas", "created",
+    "fingerprint", "table_sha256", "supernet_sha256", "data", "seed", "command", "hwnas", "created", "request",
 }  # fmt: skip
 DIGITS = open_space("digits")
 

@@ -17,6 +17,8 @@ from profilers.configuration import find_device
 from profilers.errors import InvalidInputError
 from profilers.formats import ModelFile
 
+from .bundles import INPUT, RECORD
+
 resource = pytest.importorskip("resource")
 
 DIGITS = open_space("digits")
@@ -243,7 +245,7 @@ def test_a_disk_that_is_full_leaves_the_supernet_as_it_was(hwnas, workspace, sup
 def test_a_disk_that_is_full_leaves_the_bundle_and_the_picture_as_they_were(tmp_path, files):
     def bundle(size):
         models = [ModelFile("onnx", b"x" * 10), ModelFile("tflite", b"x" * size)]
-        return write_bundle(tmp_path / "bundle", models, labels=["a"], shape=(1, 2, 2), scaling="", facts={})
+        return write_bundle(tmp_path / "bundle", models, labels=["a"], takes=INPUT, record=RECORD)
 
     bundle(10)
     before = files(tmp_path)

@@ -145,7 +145,7 @@ def test_a_damaged_bundle_is_named(hwnas, tmp_path, content):
     (tmp_path / "bundles" / "one").mkdir(parents=True)
     (tmp_path / "bundles" / "one" / "bundle.json").write_bytes(content)
     done = hwnas("report", "--workspace", tmp_path)
-    assert done.code == 3 and "bundle.json cannot be read" in done.refusal
+    assert done.code == 3 and "bundle.json" in done.refusal
 
 
 def test_a_runtime_that_is_not_installed_is_a_matter_of_the_device(hwnas, tmp_path, monkeypatch, files):

@@ -22,6 +22,8 @@ from profilers.device import Device
 from profilers.errors import DeviceError
 from profilers.formats import PRECISIONS, ModelFile
 
+from .bundles import RECORD, taken
+
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("ai_edge_quantizer")
 
@@ -100,9 +102,7 @@ def test_a_runtime_runs_the_files_of_its_format_in_its_precisions(model, runtime
 
 def test_the_bundle_of_a_net_holds_it_in_every_format(model, tmp_path):
     models = [model(format, "fp32") for format in formats.names()]
-    digests = write_bundle(
-        tmp_path / "bundle", models, labels=["a"], shape=DATASET.shape, scaling=DATASET.scaling, facts={}
-    )
+    digests = write_bundle(tmp_path / "bundle", models, labels=["a"], takes=taken(DATASET), record=RECORD).files
     assert set(digests) == {"labels.txt", "predict.py", *(f"model.{format}" for format in formats.names())}
     assert all((tmp_path / "bundle" / f"model.{m.format}").read_bytes() == m.content for m in models)
 
@@ -118,9 +118,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def predictions(folder, models, image):
     """What predict.py of a bundle whose first model is the first of these prints, without any other runtime."""
-    write_bundle(
-        folder, models, labels=DATASET.classes, shape=DATASET.shape, scaling=DATASET.scaling, facts={}
-    )  # fmt: skip
+    write_bundle(folder, models, labels=DATASET.classes, takes=taken(DATASET), record=RECORD)
     np.save(folder / "image.npy", image)
     others = set().union(*(names for format, names in RUNTIMES.items() if format != models[0].format))
     blocked = ",".join(["torch", "hwnas", "lut", "profilers", "sklearn", "scipy", "safetensors", "onnx", *others])

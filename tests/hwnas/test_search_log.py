@@ -77,8 +77,8 @@ def test_a_log_that_is_damaged_is_refused_by_name(tmp_path):
 
 def test_what_searches_scored_is_drawn(tmp_path):
     place = Workspace(tmp_path)
-    assert draw_searches(place) is None
+    assert draw_searches(place) == (None, [])
     place.searches.mkdir()
     run(place.search_log("digits", "a" * 64), [])
-    picture = draw_searches(place)
-    assert picture is not None and picture.read_bytes().startswith(b"\x89PNG")
+    picture, wrong = draw_searches(place)
+    assert not wrong and picture is not None and picture.read_bytes().startswith(b"\x89PNG")

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hwnas.training.datasets import Facts
+from hwnas.training.picture_form import PictureForm
 from profilers.errors import InvalidInputError
 
 Split = Literal["train", "validation", "test"]
@@ -66,6 +67,11 @@ class DigitPairs:
     def shape(self) -> tuple[int, int, int]:
         """Shape of one image: (C, H, W)."""
         return (1, self.image_hw, self.image_hw)
+
+    @property
+    def picture_form(self) -> PictureForm:
+        """How a picture of two digits is prepared: whole, in grey, scaled as `scaling` says."""
+        return PictureForm(self.image_hw, 1, (64,), (64,))
 
     def batch(self, split: Split, index: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Images (size, 1, H, W) and labels (size,): the same arguments give the same batch anywhere."""
