@@ -74,7 +74,11 @@ def from_picture(path):
             picture.load()
     except Exception as error:
         fail(f"{path} is no picture that can be read ({first_line(error)})")
-    if picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
+    if picture.mode.startswith("I"):  # of 16 bits the upper 8
+        picture = Image.fromarray((np.asarray(picture).astype(np.int64).clip(0, 65535) >> 8).astype(np.uint8))
+    elif picture.mode == "P" and "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+    elif picture.mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"):
         fail(f"{path} has pixels of mode {picture.mode}: convert it to 8 bits a channel")
     side, unit, mean, deviation = PICTURES
     width, height = picture.size

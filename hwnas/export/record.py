@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 
 from hwnas.arch import Arch
 from hwnas.export.folder import OWN
-from profilers.errors import InvalidInputError
-from profilers.reading import Fields, read_json, shown
+from profilers.errors import InvalidInputError, shown
+from profilers.reading import Fields, read_json
 
 NAME: Final = "bundle.json"
 MAX_BYTES: Final = 4 << 20
