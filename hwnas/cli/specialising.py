@@ -11,7 +11,7 @@ import hwnas
 from hwnas.arch import Arch
 from hwnas.cli.display import ProgressDisplay, say, say_of
 from hwnas.cli.searching import Asked, Priced
-from hwnas.cli.steps import DEFAULT_DATA, Job, check_data, evaluator_of, ready_supernet
+from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet
 from hwnas.cli.values import in_ms
 from hwnas.export.bundle import check_place, digests_of, write_bundle
 from hwnas.export.predict import ModelInput
@@ -22,6 +22,7 @@ from hwnas.spaces import open_space
 from hwnas.specialize import Specialised, Specialiser, Target, check_alike
 from hwnas.training.noise import Noise
 from hwnas.training.weights import TrainedSupernet
+from hwnas.workflows.project import DEFAULT_DATA
 from lut.storage import write_atomically
 from profilers import formats
 from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
