@@ -28,7 +28,8 @@ def evaluate(
     ] = 0,
     split: Annotated[str, typer.Option(help="Judge by validation or test images.")] = "validation",
     images: Annotated[
-        int | None, typer.Option(min=1, help="How many images to judge by; 1500, or 5000 of test, if none is given.")
+        int | None,
+        typer.Option(min=1, help="How many images to judge by; 1500, or 5000 of test, if none is given; at most all."),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, max=256, help="Processes that evaluate random architectures.")] = 0,
     data: Data = "",

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 from hwnas.arch import Arch
 from hwnas.nets.static import StaticNet
 from hwnas.nets.supernet import Supernet
-from hwnas.training.datasets import Batch, Dataset, Finite, Split
+from hwnas.training.datasets import Batch, Dataset, Finite, Split, canonical
 from hwnas.training.objective import resized
 from hwnas.training.weights import TrainedSupernet
 from hwnas.training.workers import from_workers
@@ -27,6 +27,8 @@ CALIBRATION_BATCHES = 6
 VALIDATION_BATCHES = 12
 TEST_BATCHES = 40
 FIRST_CALIBRATION_BATCH = 1_000_000  # training images that no training step has drawn
+MOST_DRAWN = 100_000  # images to judge by of a data set without end, known to 0.3 points then
+KEPT_BYTES: Final = 1 << 30  # of images to judge by; more are made anew for each subnet
 STATISTICS_KEPT = 64  # subnets; those of a large one are 200 kB
 NORMAL_95: Final = 1.959964  # 95 % of a normal distribution is within so many standard deviations
 
@@ -129,7 +131,7 @@ class Bench(TorchDataset[Any]):
 
     net: Supernet
     calibration: Sequence[tuple[Tensor, Tensor]]
-    judged_by: Sequence[tuple[Tensor, Tensor]]
+    judged_by: Iterable[tuple[Tensor, Tensor]]
     archs: Sequence[Arch] = ()
 
     def subnet(self, arch: Arch) -> StaticNet:
@@ -152,6 +154,24 @@ def at_resolution(batches: Iterable[tuple[Tensor, Tensor]], hw: int) -> Iterator
     return ((resized(images, hw), labels) for images, labels in batches)
 
 
+@dataclass(frozen=True)
+class Images:
+    """The first `count` images of a data set's batches from number `first` on, made anew each time."""
+
+    dataset: Dataset
+    split: Split
+    count: int
+    first: int
+    device: torch.device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (B, C, H, W) and labels (B,)."""
+        for index in range(math.ceil(self.count / BATCH)):
+            images, labels = to_tensors(self.dataset.batch(self.split, self.first + index, BATCH))
+            left = self.count - index * BATCH
+            yield images[:left].to(self.device), labels[:left].to(self.device)
+
+
 class SubnetEvaluator:
     """Accuracies of subnets on validation images, each found once: kept in a log beside the supernet's weights."""
 
@@ -167,7 +187,8 @@ class SubnetEvaluator:
         self._dataset, self._asked = dataset, images
         header = {"format": FORMAT, "version": VERSION, "supernet": trained.sha256, "data": dataset.name}
         self._log = RecordLog.open(log, header)
-        if self._log.header != header:
+        earlier = str(self._log.header.get("data"))  # by earlier versions as the path was typed
+        if {**self._log.header, "data": canonical(earlier)} != {**header, "data": canonical(dataset.name)}:
             raise InvalidInputError(f"{log} is of another supernet or data set: remove it, and subnets are judged anew")
         self._statistics: dict[Arch, dict[str, Tensor]] = {}
         self.known: dict[Arch, float] = {}  # accuracies
@@ -222,26 +243,24 @@ class SubnetEvaluator:
 
     @cached_property
     def _calibration(self) -> list[tuple[Tensor, Tensor]]:
-        return list(self._images("train", FIRST_CALIBRATION_BATCH, CALIBRATION_BATCHES * BATCH))
+        return list(self._images("train", CALIBRATION_BATCHES * BATCH, FIRST_CALIBRATION_BATCH))
 
     @cached_property
-    def _validation(self) -> list[tuple[Tensor, Tensor]]:
-        return list(self._images("validation", 0, self._number("validation")))
+    def _validation(self) -> Iterable[tuple[Tensor, Tensor]]:
+        images = self._images("validation", self._number("validation"))
+        size = torch.float32.itemsize * images.count * math.prod(self._dataset.shape)
+        return list(images) if size <= KEPT_BYTES else images
 
-    def _test(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self._images("test", 0, self._number("test"))
+    def _test(self) -> Iterable[tuple[Tensor, Tensor]]:
+        return self._images("test", self._number("test"))
 
     def _number(self, split: Split) -> int:
         """How many images to judge by."""
         wanted = self._asked or BATCH * (VALIDATION_BATCHES if split == "validation" else TEST_BATCHES)
-        return min(wanted, self._dataset.count(split)) if isinstance(self._dataset, Finite) else wanted
+        return min(wanted, self._dataset.count(split) if isinstance(self._dataset, Finite) else MOST_DRAWN)
 
-    def _images(self, split: Split, first: int, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The first `count` images of the batches from `first` on."""
-        for index in range(math.ceil(count / BATCH)):
-            images, labels = to_tensors(self._dataset.batch(split, first + index, BATCH))
-            left = count - index * BATCH
-            yield images[:left].to(self.device), labels[:left].to(self.device)
+    def _images(self, split: Split, count: int, first: int = 0) -> "Images":
+        return Images(self._dataset, split, count, first, self.device)
 
     def _keep(self, arch: Arch, found: Tally) -> None:
         with self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet

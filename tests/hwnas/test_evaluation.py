@@ -50,6 +50,42 @@ def supernet(tmp_path):
     return tmp_path / "supernet"
 
 
+class Ending(Blobs):
+    """The same, with an end."""
+
+    def count(self, _):
+        return 45
+
+    def images(self, split, start, stop):
+        return self.batch(split, start, stop - start)
+
+
+def test_no_more_images_are_judged_by_than_there_are_or_than_say_more(supernet, tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "MOST_DRAWN", 90)
+    for dataset, expected in ((Ending(), 45), (Blobs(), 90)):
+        log = tmp_path / f"{expected}.jsonl"
+        evaluator = SubnetEvaluator(load_supernet(supernet), dataset, log, images=99_999_999_999)
+        assert evaluator.validation(ARCHS[0]).images == evaluator.test(ARCHS[0]).images == expected
+
+
+def test_images_that_would_take_much_memory_are_made_anew_and_judge_the_same(supernet, tmp_path, monkeypatch):
+    kept = SubnetEvaluator(load_supernet(supernet), Blobs(), tmp_path / "kept.jsonl")
+    assert isinstance(kept._validation, list)
+    monkeypatch.setattr(evaluate, "KEPT_BYTES", 40 * 64 * 4 - 1)
+    anew = SubnetEvaluator(load_supernet(supernet), Blobs(), tmp_path / "anew.jsonl")
+    assert not isinstance(anew._validation, list)
+    for arch in ARCHS:
+        assert kept.validation(arch) == anew.validation(arch)
+
+
+def test_a_log_that_has_the_path_as_it_was_typed_is_of_the_same_data(supernet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = SubnetEvaluator(load_supernet(supernet), Blobs(name="imagefolder:some"), tmp_path / "log.jsonl")
+    known = first.validation(ARCHS[0])
+    again = SubnetEvaluator(load_supernet(supernet), Blobs(name=f"imagefolder:{tmp_path}/some"), tmp_path / "log.jsonl")
+    assert again.tallies == {ARCHS[0]: known}
+
+
 @pytest.fixture
 def judged(monkeypatch):
     """The accuracies that were really computed, in order."""
