@@ -124,15 +124,21 @@ def test_without_scikit_learn_it_predicts_what_scikit_learn_predicts(ours, their
     np.testing.assert_allclose(ours.fit(features(rows), known)(features(fresh)), expected, rtol=0, atol=1e-12)
 
 
+ROUNDINGS = {"mlp": 1e-6}
+"""What a BLAS may make of a row's place in a product, in float32; the others have none, and no such difference."""
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_accuracy_depends_on_its_own_row_alone(kind, predictors):
-    """Nor on how many rows there are, nor on their order, to the last bit."""
+    """Nor on how many rows there are, nor on their order: but for roundings, far below what tells rows apart."""
     predictor, rng = predictors[kind], np.random.default_rng(0)
-    rows = SPACE.sample(3 * BATCH + 5, rng)
-    whole, order = predictor(rows), rng.permutation(len(rows))
-    assert (predictor(rows[order]) == whole[order]).all()
+    rows = np.unique(SPACE.sample(3 * BATCH + 5, rng), axis=0)
+    rows = rows[rng.permutation(len(rows))]
+    whole, order, most = predictor(rows), rng.permutation(len(rows)), ROUNDINGS.get(kind, 0.0)
+    assert np.median(np.abs(np.diff(whole))) > 1000 * most  # so that another row's would be noticed
+    assert np.abs(predictor(rows[order]) - whole[order]).max() <= most
     for count in (1, 2, 3, 4, 5, 17, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH):
-        assert (predictor(rows[:count]) == whole[:count]).all(), count
+        assert np.abs(predictor(rows[:count]) - whole[:count]).max() <= most, count
     assert predictor(rows[:0]).shape == (0,)
 
 

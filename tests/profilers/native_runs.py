@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def detached(folder: Path) -> Iterator[int]:
         assert done.stdout == f"started {pid}\n"
         yield pid
     finally:
-        if alive(pid):
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         until(lambda: not alive(pid))
 

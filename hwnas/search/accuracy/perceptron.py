@@ -77,10 +77,11 @@ class Perceptron:
         return dict(pair for pairs in named for pair in pairs)
 
     def __call__(self, features: Array) -> Floats:
-        """Accuracies, (n,); each depends on its own features alone, to the last bit.
+        """Accuracies, (n,); each depends on its own features alone, but for roundings of float32, below 1e-6.
 
         BLAS picks its kernel, and with it the order of sums, by the shape of a product (OpenBLAS 0.3.31: other last
-        bits for 1 to 3 rows), so all products have one shape.
+        bits for 1 to 3 rows), so all products have one shape. On some CPUs (Haswell, Zen) the order depends on the
+        row's place in the product as well.
         """
         *hidden, (last, bias) = self.layers
         accuracies = np.empty(len(features))
