@@ -1,6 +1,7 @@
 """The report's pictures: a Pareto front of accuracy and latency for each kind of bundle, and what searches scored."""
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from hwnas.arch import Arch
 from hwnas.export.record import BundleRecord, OnDevice
 from hwnas.pictures import new_figure, save_png
 from hwnas.search.log import FORMAT, VERSION
+from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
 from lut.storage import RecordLog
 from profilers.errors import InvalidInputError
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_SEARCHES = 4
+LONGEST_LINE = 100  # characters of a title or label
 FARTHEST_BUDGET = 1.5  # times the slowest measured time: a mark farther out would leave no room for the front
 UNITS: Mapping[str, tuple[str, float]] = {  # of the limits that a search's log names, by how their names begin
     "latency": ("ms", 1),
@@ -48,15 +51,16 @@ def draw_front(place: Workspace, bundles: Sequence[BundleRecord]) -> Path:
     axes = figure.add_subplot(xlabel="latency (ms), measured, with 95 % interval", ylabel="test accuracy (%)")
     series = series_of(bundles)
     shared = {pair for pair in next(iter(series)) if all(pair in other for other in series)}
-    axes.set_title(", ".join(text for key, text in next(iter(series)) if (key, text) in shared), fontsize=10)
+    axes.set_title(
+        _joined(text for key, text in next(iter(series)) if (key, text) in shared and key != "machine"), fontsize=10
+    )
     for number, (key, points) in enumerate(series.items()):
-        label = ", ".join(text for name, text in key if (name, text) not in shared)
-        _draw_series(axes, points, f"C{number}", label)
+        _draw_series(axes, points, f"C{number}", _joined(text for name, text in key if (name, text) not in shared))
     axes.plot([], [], "x", color="grey", label="predicted")
     axes.plot([], [], "|", color="grey", markersize=10, markeredgewidth=2, label="budget")
     if any(not point.front for points in series.values() for point in points):
         axes.plot([], [], "o", color="grey", markerfacecolor="white", label="dominated by another")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", fontsize=8, ncols=1 if len(series) > 1 else 4)
     axes.grid(alpha=0.25)
     axes.margins(x=0.08, y=0.12)
     path = place.root / "front.png"
@@ -77,15 +81,31 @@ def _series(bundle: BundleRecord, on: OnDevice) -> Series:
     mark, request = on.fingerprint, bundle.request
     settings = [f"{mark[key]} {key}" for key in ("threads", "batch") if mark[key] != 1]
     settings += [f"{key} {mark[key]}" for key in ("cpus", "clock", "runner") if mark.get(key) not in (None, "", "wall")]
-    sizes = "/".join(map(str, request.resolutions)) if request else ""
+    space = Arch.parse(bundle.arch).space
+    sizes = "/".join(map(str, request.resolutions if request else _usual_resolutions(space)))
     return (
         ("device", on.device),
         ("runtime", f"{mark['runtime']} {mark['precision']}"),
         ("settings", ", ".join(settings)),
         ("machine", str(mark.get("machine", ""))),
-        ("space", Arch.parse(bundle.arch).space + (f" at {sizes} px" if sizes else "")),
+        ("space", f"{space} at {sizes} px" if sizes else space),
         ("data", bundle.data),
     )
+
+
+def _usual_resolutions(space: str) -> tuple[int, ...]:
+    """Those of a space that a bundle of an earlier version is of; none if there is no such space any more."""
+    try:
+        return open_space(space).resolutions
+    except InvalidInputError:
+        return ()
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """Texts that are not empty, on lines that fit, without what matplotlib would take for a formula or cannot draw."""
+    text = ", ".join(part for part in parts if part)
+    drawable = "".join(char if char.isascii() and char.isprintable() else "?" for char in text)
+    return "\n".join(textwrap.wrap(drawable.replace("$", r"\$"), LONGEST_LINE))
 
 
 def _points(pairs: Sequence[tuple[float, OnDevice]]) -> list[Point]:
@@ -121,8 +141,9 @@ def _draw_series(axes: "Axes", points: Sequence[Point], colour: str, label: str)
         else:
             budget, where = f"{budget} →", on.measured_ms
         axes.annotate(
-            budget, (where, pct), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=7, color=colour
-        )
+            budget, (where, pct), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=7, color=colour,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )  # fmt: skip
 
 
 def draw_searches(place: Workspace) -> tuple[Path | None, list[str]]:
@@ -175,11 +196,11 @@ class _Search:
         """Every architecture as a point, a colour for each budget, and a star for the best within its limit."""
         name = next(iter(self.limits[0]))
         unit, per_unit = _unit(name)
-        panel.set(xlabel=f"{name} ({unit})" if unit else name, ylabel="score")
-        panel.set_title(self.title, fontsize=10)
+        panel.set(xlabel=_joined([f"{name} ({unit})" if unit else name]), ylabel="score")
+        panel.set_title(_joined([self.title]), fontsize=10)
         for number, (limits, pairs) in enumerate(zip(self.limits, self.found, strict=True)):
             costs, scores, colour = pairs[:, 0] / per_unit, pairs[:, 1], f"C{number}"
-            label = ", ".join(_limit_text(key, value, short=key == name) for key, value in limits.items())
+            label = _joined(_limit_text(key, value, short=key == name) for key, value in limits.items())
             panel.scatter(costs, scores, s=3, alpha=0.3, color=colour, rasterized=True, label=f"{label}: {len(pairs)}")
             limit = limits.get(name, np.inf)
             panel.axvline(limit / per_unit, linestyle=":", color=colour, linewidth=1)
@@ -213,5 +234,5 @@ def _unit(name: str) -> tuple[str, float]:
 
 def _limit_text(name: str, value: float, *, short: bool) -> str:
     unit, per_unit = _unit(name)
-    limit = f"≤ {value / per_unit:.4g} {unit}".rstrip()
+    limit = f"up to {value / per_unit:.4g} {unit}".rstrip()
     return limit if short else f"{name} {limit}"
