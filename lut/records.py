@@ -28,8 +28,13 @@ def visits_in(record: Record) -> dict[str, Visit]:
 def net_in(record: Record) -> tuple[str, tuple[str, ...]]:
     """The name of a whole net and the keys of its blocks; raises ValueError for what are none."""
     name, keys = record["name"], record["blocks"]
-    if not isinstance(name, str) or not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-        raise ValueError("a net whose name or blocks are no texts")
+    if (
+        not isinstance(name, str)
+        or not isinstance(keys, list)
+        or not keys
+        or not all(isinstance(key, str) for key in keys)
+    ):
+        raise ValueError("a net whose name or blocks are no texts, or without blocks")
     return name, tuple(keys)
 
 

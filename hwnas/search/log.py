@@ -33,7 +33,10 @@ class SearchLog:
         self._known: dict[bytes, float] = {}
         try:
             for record in log.records:
-                self._remember(decoded(record["rows"], dims), np.array(record["scores"], np.float64))
+                rows = decoded(record["rows"], dims)
+                if rows.size and rows.min() < 0:
+                    raise ValueError("a choice that there is not")
+                self._remember(rows, np.array(record["scores"], np.float64))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"{log.path} is damaged ({first_line(error)}): remove it, and search again"

@@ -14,6 +14,7 @@ from hwnas.search.log import decoded, encoded, search_log
 from hwnas.spaces import open_space
 from hwnas.workspace import Workspace
 from lut.compiled import Compiled
+from lut.storage import RecordLog
 from profilers.errors import InvalidInputError
 
 DIGITS = open_space("digits")
@@ -82,3 +83,20 @@ def test_what_searches_scored_is_drawn(tmp_path):
     run(place.search_log("digits", "a" * 64), [])
     picture, wrong = draw_searches(place)
     assert not wrong and picture is not None and picture.read_bytes().startswith(b"\x89PNG")
+
+
+DIGITS = open_space("digits")
+
+
+@pytest.mark.parametrize("record", [{"rows": 7}, {"rows": None}, {"rows": " "}, {"rows": "00"}, {"scores": ["a"]}])
+def test_a_record_that_is_none_is_refused_by_name(tmp_path, record):
+    plain = {"search": 0, "rows": "0" * len(DIGITS.dimensions), "scores": [0.5], "costs": [1.0]}
+    if record == {"rows": " "}:
+        record = {"rows": " " * len(DIGITS.dimensions)}  # a choice below the first
+    log = RecordLog.open(tmp_path / "log.jsonl", {"format": "hwnas-search", "version": 1})
+    log.append(plain | record)
+    with (
+        pytest.raises(InvalidInputError, match=r"log\.jsonl is damaged"),
+        search_log(tmp_path / "log.jsonl", {}, DIGITS),
+    ):
+        pass

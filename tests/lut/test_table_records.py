@@ -154,3 +154,18 @@ def test_the_blocks_of_a_table_are_what_has_a_time_and_is_no_net(table: LatencyT
     assert list(table.blocks()) == list(BLOCKS)
     unnamed = append(table, {"round": {"net digits:unnamed": [1.0, 0.125]}})  # what it consists of was not said
     assert list(unnamed.blocks()) == list(BLOCKS)
+
+
+NO_NETS = [
+    {"name": "n", "blocks": []},
+    {"name": "n", "blocks": [[1]]},
+    {"name": 3, "blocks": ["a"]},
+    {"name": "n"},
+    ["n"],
+]
+
+
+@pytest.mark.parametrize("net", NO_NETS)
+def test_a_net_that_is_none_is_damage(table: LatencyTable, net: object) -> None:
+    with pytest.raises(InvalidInputError, match="is damaged"):
+        append(table, {"net": net})

@@ -14,6 +14,8 @@ import torch
 from hwnas.accuracy_files import read_accuracy
 from hwnas.arch import Arch
 from hwnas.cli import values
+from hwnas.export.bundle import read_bundles
+from hwnas.export.record import BundleRecord, BundleRequest, OnDevice
 from hwnas.nets.supernet import Supernet
 from hwnas.published import net_config, read_net
 from hwnas.search.accuracy.storage import open_accuracy
@@ -65,6 +67,7 @@ def readers(folder: Path) -> Iterator[Reader]:
     yield from _weights(folder)
     yield from _accuracies()
     yield from _logs(folder)
+    yield from _bundle()
     yield from _values()
 
 
@@ -228,6 +231,34 @@ def _logs(folder: Path) -> Iterator[Reader]:
         judged.append({"arch": str(SPACE.arch(row)), "images": images, "top1": 3, "top5": 5})
     content = judged.path.read_bytes()
     yield Reader("evaluations", "lines", "e.jsonl", content, lambda path: SubnetEvaluator(trained, blobs, path).known)
+
+
+def _bundle() -> Iterator[Reader]:
+    digest = "0" * 64
+    mark = {"machine": "x86", "runtime": "fake", "precision": "fp32", "threads": 1, "batch": 1, "cpus": ""}
+    board, host = (
+        OnDevice(
+            device=name, budget_ms=0.1, predicted_ms=0.09, measured_ms=0.09, interval_ms=(0.08, 0.095), raw_ms=0.09,
+            fingerprint=mark, table_sha256=digest,
+        )
+        for name in ("board", "host")
+    )  # fmt: skip
+    request = BundleRequest(
+        space="digits", resolutions=(40,), data="digit-pairs", limits={}, budget_ms={"board": 0.1, "host": 0.1}
+    )
+    record = BundleRecord(
+        arch="digits:40-1-3-3", devices=(board, host), validation_accuracy=0.9, accuracy=0.88, macs=1200, params=300,
+        evaluations=10, max_difference=1e-6, attempts=1, supernet_sha256=digest, data="digit-pairs", seed=0,
+        command="hwnas specialize --latency 100us", hwnas="0.1.0", created="2026-01-31T12:00:00+00:00",
+        request=request, files={"model.onnx": digest},
+    )  # fmt: skip
+    yield Reader("bundle.json", "json", "one/bundle.json", record.content(), read_bundle)
+
+
+def read_bundle(path: Path) -> None:
+    """Read a bundle's record, write it again, and list the bundles there are."""
+    BundleRecord.read(path).content()
+    read_bundles(path.parent.parent)
 
 
 class Blobs:
