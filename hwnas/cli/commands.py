@@ -7,7 +7,7 @@ import typer
 
 import hwnas
 from hwnas.cli import devices as device_commands
-from hwnas.cli import evaluating, finding, names, training
+from hwnas.cli import evaluating, finding, measuring, names, training
 from hwnas.cli import supernet as supernet_commands
 from hwnas.cli import table as table_commands
 from hwnas.cli.options import (
@@ -34,6 +34,7 @@ app.command()(training.train)
 app.command()(evaluating.evaluate)
 app.command()(finding.search)
 app.command()(finding.specialize)
+app.command()(measuring.measure)
 
 
 def _version(wanted: bool) -> None:

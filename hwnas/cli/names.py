@@ -94,6 +94,11 @@ def arch(value: Value) -> Value:
     return value
 
 
+def files(value: list[Path]) -> list[Path]:
+    """Files that are read, each once."""
+    return [path for path in dict.fromkeys(value) if file(path)]
+
+
 def file(value: Path | None) -> Path | None:
     """A file that is read."""
     if value is not None and not value.exists():

@@ -3,11 +3,15 @@
 A backend imports its runtime only when it is used, inside its functions.
 """
 
+import os
+import tempfile
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from profilers import plugins
 from profilers.errors import UnknownNameError
@@ -63,6 +67,42 @@ def load(name: str) -> Backend:
     """The backend called `name`; raises UnknownNameError."""
     check(name)
     return cast(Backend, plugins.load(__name__, "runtime", name))
+
+
+def example(shape: Sequence[int], kind: Any, rng: np.random.Generator) -> NDArray[Any]:
+    """Random input of a numpy type: floats around 0, any bytes, 0 or 1 as larger integers, which are ids."""
+    dtype = np.dtype(kind)
+    if dtype.kind == "f":
+        return np.asarray(rng.standard_normal(shape, dtype=np.float32), dtype)
+    if dtype.itemsize > 1 or dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max + 1, shape, dtype=dtype)
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keep what runtimes say of themselves in INFO lines from the terminal; what else they write to stderr comes after.
+
+    They write to the file descriptor, which no Python stream sees.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed: there is nothing to keep quiet
+        yield
+        return
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            said.seek(0)
+            for line in said:
+                if not line.startswith(b"INFO"):
+                    with suppress(OSError):
+                        os.write(kept, line)
+            os.close(kept)
 
 
 def in_batches(images: Array, size: int, run: Callable[[Array], Array]) -> Array:

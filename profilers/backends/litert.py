@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from profilers.backends import Session, in_batches, timed
+from profilers.backends import Session, example, in_batches, timed, without_chatter
 from profilers.device import Device, cpu_model
 from profilers.errors import DeviceError
 from profilers.graph import Array
@@ -32,10 +32,9 @@ def load(content: bytes, device: Device) -> Session:
     interpreter = _open(content, device.threads)
     rng = np.random.default_rng(0)
     for put in interpreter.get_input_details():
-        values = rng.standard_normal(put["shape"], dtype=np.float32)
-        if put["dtype"] == np.int8:
-            values = rng.integers(-128, 128, put["shape"], dtype=np.int8)
-        interpreter.set_tensor(put["index"], values)
+        if any(size < 0 for size in put["shape_signature"][1:]):
+            raise DeviceError(f"the size of input {put['name']!r} is left open: export the model with fixed sizes")
+        interpreter.set_tensor(put["index"], example(put["shape"], put["dtype"], rng))
     return timed(interpreter.invoke, device.clock)
 
 
@@ -63,10 +62,10 @@ def _run(interpreter: Any, images: Array) -> Array:
 
 def _open(content: bytes, threads: int) -> Any:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), without_chatter():
             warnings.simplefilter("ignore", DeprecationWarning)
             interpreter = _interpreter_class()(model_content=content, num_threads=threads)
-        interpreter.allocate_tensors()
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError, TypeError) as error:
         raise DeviceError(f"litert {version()} refuses the model: {error}") from error
     return interpreter

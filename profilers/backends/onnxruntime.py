@@ -5,13 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from profilers.backends import Session, in_batches, timed
+from profilers.backends import Session, example, in_batches, timed
 from profilers.device import Device, cpu_model
 from profilers.errors import DeviceError
 from profilers.graph import Array
 
 FORMAT = "onnx"
 PRECISIONS = ("fp32", "int8")
+_KINDS = {
+    "tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64,
+    "tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(int16)": np.int16, "tensor(uint16)": np.uint16,
+    "tensor(int32)": np.int32, "tensor(uint32)": np.uint32, "tensor(int64)": np.int64, "tensor(uint64)": np.uint64,
+    "tensor(bool)": np.bool_,
+}  # fmt: skip
 
 
 def version() -> str:
@@ -34,13 +40,14 @@ def load(content: bytes, device: Device) -> Session:
     binding = session.io_binding()
     rng = np.random.default_rng(0)
     for put in session.get_inputs():
-        values = rng.standard_normal(put.shape, dtype=np.float32)
-        if put.type == "tensor(uint8)":
-            values = rng.integers(0, 256, put.shape, dtype=np.uint8)
-        binding.bind_ortvalue_input(put.name, value.ortvalue_from_numpy(values))
+        if put.type not in _KINDS:
+            raise DeviceError(f"input {put.name!r} is of type {put.type}, of which nobody knows what to give")
+        binding.bind_ortvalue_input(put.name, value.ortvalue_from_numpy(example(put.shape, _KINDS[put.type], rng)))
     for put in session.get_outputs():
-        kind = np.uint8 if put.type == "tensor(uint8)" else np.float32
-        binding.bind_ortvalue_output(put.name, value.ortvalue_from_shape_and_type(put.shape, kind))
+        if put.type in _KINDS and all(isinstance(size, int) for size in put.shape):
+            binding.bind_ortvalue_output(put.name, value.ortvalue_from_shape_and_type(put.shape, _KINDS[put.type]))
+        else:
+            binding.bind_output(put.name)  # made anew in every run, since its size is known then only
     return timed(lambda: session.run_with_iobinding(binding), device.clock)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from profilers.backends import Session, in_batches, timed
+from profilers.backends import Session, example, in_batches, timed
 from profilers.device import Device, cpu_model
 from profilers.errors import DeviceError, first_line
 from profilers.graph import Array
@@ -29,8 +29,7 @@ def load(content: bytes, device: Device) -> Session:
     request = _compile(content, device.threads).create_infer_request()
     rng = np.random.default_rng(0)
     for tensor in request.input_tensors:
-        is_float = tensor.data.dtype == np.float32
-        tensor.data[:] = rng.standard_normal(tensor.shape) if is_float else rng.integers(0, 256, tensor.shape)
+        tensor.data[...] = example(list(tensor.shape), tensor.data.dtype, rng)
     return timed(request.infer, device.clock)
 
 

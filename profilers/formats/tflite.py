@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from profilers.backends import without_chatter
 from profilers.errors import DeviceError
 from profilers.formats import BYTE_STEPS, Ranges, least_weight_scales, scale_of
 from profilers.graph import Activation, Array, Graph, Operation, Step, Value
@@ -70,7 +71,7 @@ def write_int8(graph: Graph, ranges: Ranges, *, split_hswish: bool, inner: bool)
             low, high = known if isinstance(known, tuple) else ranges[known]
             ends = {"min": low, "max": low + BYTE_STEPS * scale_of((low, high))}
             found[tensor.name] = {end: np.full([1] * len(shape), value, np.float32) for end, value in ends.items()}
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # it draws bars
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()), without_chatter():  # it draws bars
         warnings.simplefilter("ignore")  # and opens an interpreter in a way that LiteRT warns of
         model = quantizer.Quantizer(content, recipe.static_wi8_ai8())
         quantized = model.quantize(found, enable_progress_bar=False, enable_progress_report=False)
