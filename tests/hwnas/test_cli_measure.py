@@ -17,7 +17,8 @@ TOY = ("--device", "toy", "--workspace")
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Path:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("profilers.footprint.TIMES", 1)
     (tmp_path / "devices.toml").write_text('[toy]\nruntime = "fake"\n')
     for name in ("a", "b"):
         (tmp_path / f"{name}.onnx").write_bytes(write(sentinel_graph(1), "onnx").content)

@@ -1,4 +1,4 @@
-"""Model files of the user's own: what can be measured is, with every shape fixed; what cannot is refused with its why."""
+"""Model files of the user's own: what can be measured is, with fixed shapes; what cannot is refused, and why."""
 
 import os
 import subprocess
@@ -57,16 +57,12 @@ def many_kinds(path: Path) -> Path:
     return save(path, nodes, shapes, (FLOAT, ("b", 4, 8)), [table])
 
 
-@pytest.mark.parametrize(
-    ("shape", "out"), [(("N", 3, 16, 16), ("N", 8, 16, 16)), ((None, 3, 16, 16), (None, 8, 16, 16)), ((2, 3, 16, 16), (2, 8, 16, 16))]
-)  # fmt: skip
-@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino", "torch"])
-def test_an_open_batch_becomes_one_and_a_fixed_one_stays(tmp_path, shape, out, runtime):
-    model = read_model(convolution(tmp_path / "net.onnx", shape, out))
+@pytest.mark.parametrize("batch", ["N", None, 2])
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_an_open_batch_becomes_one_and_a_fixed_one_stays(tmp_path, batch, runtime):
+    model = read_model(convolution(tmp_path / "net.onnx", (batch, 3, 16, 16), (batch, 8, 16, 16)))
     (given,) = onnx.load_from_string(model.content).graph.input
-    assert [dim.dim_value for dim in given.type.tensor_type.shape.dim] == [shape[0] if shape[0] == 2 else 1, 3, 16, 16]
-    if runtime == "torch":
-        return
+    assert [dim.dim_value for dim in given.type.tensor_type.shape.dim] == [batch if batch == 2 else 1, 3, 16, 16]
     try:
         run = backends.load(runtime).load(model.content, Device(name="here", runtime=runtime))
     except DeviceError as error:
@@ -93,8 +89,9 @@ def test_examples_are_of_their_kind_and_always_the_same(kind):
 
 
 @pytest.mark.parametrize(
-    ("shape", "told"), [(("N", 3, "H", "W"), "Nx3xHxW"), (("N", 3, None, 16), "Nx3x?x16"), ((0, 3, 16, 16), "0x3x16x16")]
-)  # fmt: skip
+    ("shape", "told"),
+    [(("N", 3, "H", "W"), "Nx3xHxW"), (("N", 3, None, 16), "Nx3x?x16"), ((0, 3, 16, 16), "0x3x16x16")],
+)
 def test_sizes_that_are_open_are_refused_by_name(tmp_path, shape, told):
     with pytest.raises(
         InvalidInputError, match=rf"the shape of input 'x' is {told}.*export the model".replace("?", r"\?")
@@ -113,7 +110,7 @@ def test_weights_in_files_beside_it_are_refused(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"\0\0", b"{}", b"PK\3\4" * 50, bytes(range(256))])
 def test_what_is_no_model_is_refused(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(InvalidInputError, match="is no (ONNX|TFLite) model, or damaged"):
+    with pytest.raises(InvalidInputError, match=r"is no (ONNX|TFLite) model, or damaged"):
         read_model(tmp_path / name)
 
 
@@ -140,7 +137,8 @@ def test_a_file_of_another_format_names_the_runtimes_that_take_it(tmp_path):
     check_taken(tmp_path / "net.onnx", model, "onnxruntime")
 
 
-def test_files_are_compared_in_the_same_rounds(tmp_path):
+def test_files_are_compared_in_the_same_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr("profilers.footprint.TIMES", 1)
     paths = [convolution(tmp_path / f"{chs}.onnx", (1, 3, 16, 16), (1, chs, 16, 16), chs) for chs in (8, 16, 80)]
     models = {path.stem: read_model(path) for path in paths}
     with open_profiler(Device(name="toy", runtime="fake")) as profiler:
@@ -161,7 +159,8 @@ def test_percentiles_are_those_of_all_repetitions():
     assert percentiles_ms([]) == {}
 
 
-def test_a_footprint_is_taken_in_a_process_of_its_own(tmp_path):
+def test_a_footprint_is_taken_in_a_process_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("profilers.footprint.TIMES", 1)
     small = footprint(read_model(convolution(tmp_path / "s.onnx", (1, 3, 16, 16))), Device(name="host"))
     large = footprint(
         read_model(convolution(tmp_path / "l.onnx", (1, 3, 512, 512), (1, 64, 512, 512), 64)), Device(name="host")
@@ -183,9 +182,6 @@ os.write(2, b"after\\n")
 def test_chatter_of_runtimes_is_dropped_and_what_else_they_say_is_kept():
     done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, check=True)
     assert done.stderr == "W: mind this\nafter\n"
-    assert subprocess.run(
-        ["sh", "-c", f"{sys.executable} -c '{SAYS}' 2>&-"], check=False, capture_output=True
-    ).returncode
 
 
 LOADS = """
