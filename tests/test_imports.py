@@ -24,6 +24,7 @@ RUNTIMES = {
     "ncnn", "MNN",
 }  # fmt: skip
 TORCH_AS_A_RUNTIME = "profilers.backends.torch"  # and torch_cuda takes it from there
+ONNX_FILES = ("profilers.formats.onnx", "profilers.formats._onnx_reading")
 TFLITE_WRITER = "profilers.formats.tflite"
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
@@ -105,11 +106,11 @@ def test_only_a_backend_imports_a_runtime_and_only_when_it_is_used(module: str) 
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_writer_and_runtimes_that_interpret_it_know_onnx(module: str) -> None:
+def test_only_writer_and_reader_and_runtimes_that_interpret_it_know_onnx(module: str) -> None:
     if "onnx" in roots(module, inside_functions=True):
-        assert module in ("profilers.formats.onnx", "profilers.backends.fake", TORCH_AS_A_RUNTIME)
+        assert module in (*ONNX_FILES, "profilers.backends.fake", TORCH_AS_A_RUNTIME)
     if "onnx" in roots(module, inside_functions=False):
-        assert module == "profilers.formats.onnx"
+        assert module in ONNX_FILES
 
 
 @pytest.mark.parametrize("module", MODULES)
