@@ -149,6 +149,7 @@ class Specialiser:
     limits: Limits
     available: bool = False  # do without blocks that no table prices
     seed: int = 0
+    evaluations: int | None = None  # subnets that may be evaluated for a budget, besides those that are known
     report: Report = silent
 
     def specialise(self, budget_ms: Mapping[str, float]) -> Specialised:
@@ -159,7 +160,7 @@ class Specialiser:
         if the exported file does not compute what the network does.
         """
         tried: list[Candidate] = []
-        scored, loose = 0, False
+        scored, loose, known = 0, False, len(self.evaluator.known)
         while len(tried) < ATTEMPTS and not _done(tried, loose=loose):
             needed = () if self.available else None
             models = {
@@ -169,10 +170,12 @@ class Specialiser:
             constraints = self.limits.constraints(self.space, models, asked_ms)
             loose = all(constraint.loose() for constraint in constraints.all[: len(asked_ms)])
             missed = [candidate.arch for candidate in tried if not candidate.keeps]
+            left = None if self.evaluations is None else self.evaluations - (len(self.evaluator.known) - known)
             try:
                 best = best_subnet(
-                    self.space, constraints, self.evaluator, seed=self.seed, excluded=missed, report=self.report
-                )
+                    self.space, constraints, self.evaluator, seed=self.seed, excluded=missed, evaluations=left,
+                    report=self.report,
+                )  # fmt: skip
             except InfeasibleError:
                 if not tried:
                     raise

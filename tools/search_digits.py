@@ -74,6 +74,11 @@ class Counted:
         """What this search has judged."""
         return self._known
 
+    @property
+    def images(self) -> int:
+        """How many images accuracies are found on."""
+        return self._evaluator.images
+
     def validation_accuracy(self, arch: Arch) -> float:
         """Judge a subnet, or look it up where an earlier search did."""
         self._known[arch] = self._evaluator.validation_accuracy(arch)

@@ -115,6 +115,10 @@ def specialize(
     file_size: MostFile = "",
     confidence: Confidence = None,
     available: Available = False,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(min=32, help="Subnets to evaluate for a budget at most; as many as the predictor needs if none."),
+    ] = None,
     seed: Seed = 0,
     no_auto: NoAuto = False,
     workspace: WorkspaceFolder = Path("hwnas-work"),
@@ -133,6 +137,7 @@ def specialize(
         budgets=wanted,
         limits=limits_of(job, macs=macs, params=params, memory=memory, file_size=file_size, confidence_pct=confidence),
         available=available,
+        subnets=evaluations,
         seed=seed,
     )
     jobs = jobs_of(job, wanted, runtime, precision)

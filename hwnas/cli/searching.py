@@ -52,6 +52,7 @@ class Asked:
     available: bool = False  # do without blocks that no table prices
     algorithm: str | None = None  # the usual one
     evaluations: int = EVALUATIONS
+    subnets: int | None = None  # that may be evaluated for a budget; as many as the accuracy predictor needs
     max_loss: float | None = None  # cover the budgets with as few architectures as lose no more accuracy than this
 
 

@@ -192,6 +192,7 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
             limits=asked.limits,
             available=asked.available,
             seed=asked.seed,
+            evaluations=asked.subnets,
             report=stack.enter_context(ProgressDisplay()),
         )
         yield worker, priced

@@ -195,6 +195,11 @@ class SubnetEvaluator:
         self.tallies: dict[Arch, Tally] = {}
         self._take_in()
 
+    @property
+    def images(self) -> int:
+        """How many validation images subnets are evaluated on."""
+        return self._number("validation")
+
     def validation_accuracy(self, arch: Arch) -> float:
         """Accuracy of a subnet on validation images, from the log if it is there."""
         return self.validation(arch).accuracy
