@@ -8,6 +8,7 @@ import typer
 import hwnas
 from hwnas.cli import devices as device_commands
 from hwnas.cli import evaluating, finding, measuring, names, training
+from hwnas.cli import spaces as space_commands
 from hwnas.cli import supernet as supernet_commands
 from hwnas.cli import table as table_commands
 from hwnas.cli.options import (
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(device_commands.app, name="devices")
 app.add_typer(supernet_commands.app, name="supernet")
 app.add_typer(table_commands.app, name="table")
+app.add_typer(space_commands.app, name="space")
 app.command()(training.train)
 app.command()(evaluating.evaluate)
 app.command()(finding.search)

@@ -15,6 +15,7 @@ import hwnas
 from hwnas import costs
 from hwnas.accuracy_files import read_accuracy
 from hwnas.arch import Arch
+from hwnas.attainable import advice
 from hwnas.cli.display import ProgressDisplay, say
 from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet, ready_table
 from hwnas.cli.values import count, size_bytes
@@ -110,6 +111,9 @@ class Priced:
             if one:
                 say(f"hwnas: {one.error}")
         kept = [number for number, one in enumerate(why_not) if not one]
+        for note in dict.fromkeys(advice(asked.budgets[number], space, models) for number in kept):
+            if note:
+                say(note)
         for problem in (problems[number] for number in kept):
             for constraint in problem.all:
                 if constraint.loose():

@@ -34,7 +34,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show a device's table: every entry with its interval, a heat map, and how good its predictions were."""
+    from hwnas.attainable import latency_ranges
     from hwnas.cli.display import show_heat_map, show_json, show_table
+    from hwnas.cli.values import in_ms
     from hwnas.heatmap import draw_heat_maps, heat_map
 
     table = _table(workspace, device, runtime, precision)
@@ -61,6 +63,11 @@ def show(
             out(
                 f"{nets.removeprefix('net ')} {found['count']:.0f} whole nets, each left out of the fit in turn: "
                 f"mean error {found['mean_error_pct']:.1f} %, largest {found['max_error_pct']:.1f} %"
+            )
+        for space, found_ms in latency_ranges(table).items():
+            out(
+                f"{space.name} at {'/'.join(map(str, space.resolutions))}: attainable from "
+                f"{in_ms(found_ms.least)} to {in_ms(found_ms.greatest)}"
             )
         if table.states:
             out(f"the device when it was last measured: {', '.join(f'{k} {v}' for k, v in table.states[-1].items())}")

@@ -23,10 +23,10 @@ from hwnas.space import SearchSpace
 from lut.compiled import Rows
 from profilers.errors import InfeasibleError
 
-FIRST_SUBNETS = 30  # evaluated, spread over the space, before the accuracy predictor is fitted
+FIRST_SUBNETS = 40  # evaluated, spread over the space, before the accuracy predictor is fitted
 MORE_SUBNETS = 20  # evaluated besides, while the predictor is not sure
 EVALUATED_SUBNETS = 100  # for the accuracy predictor, at most
-SURE = 1.0  # held-out error of a predictor that is sure, in standard errors of an evaluation: it cannot be told apart
+SURE = 0.6  # held-out error of a predictor that is sure, in standard errors of an evaluation; all see the same images
 FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
 ROUNDS = 4  # of finalists, at most; two at least
 PREDICTED = 8_000  # architectures that the predictor scores for each budget: its error is larger than what more find
