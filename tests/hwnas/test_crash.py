@@ -130,6 +130,37 @@ def test_training_ends_with_the_weights_and_metrics_of_a_run_that_was_never_kill
     assert figures(folder / "metrics.csv") == figures(supernet.with_name("metrics.csv"))
 
 
+def test_a_restart_that_is_killed_keeps_the_old_supernet_and_its_lock_ends_with_it(tmp_path):
+    from safetensors import safe_open
+
+    command = ["-c", TRAIN, "train", "--space", "digits@0.5", "--json", *PLAIN, "--checkpoint-every", "0.001s"]
+    anew = [*command, "--steps", "12", "--seed", "5", "--restart"]
+    folder = tmp_path / "supernets" / "digits@0.5-digit-pairs"
+    checkpoint = folder / "next" / "checkpoint.safetensors"
+
+    def step() -> int:
+        with safe_open(checkpoint, "np") as file:
+            return json.loads(file.metadata()["hwnas"])["step"]
+
+    finish([*command, "--steps", "1"], tmp_path)
+    before = (folder / "supernet.safetensors").read_bytes()
+    with start(anew, tmp_path) as first:
+        deadline = time.monotonic() + DEADLINE_S
+        while not checkpoint.exists() and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        first.send_signal(signal.SIGSTOP)
+        with start(anew, tmp_path) as second:
+            _, errors = second.communicate(timeout=DEADLINE_S)
+        assert second.returncode == 3 and "is being trained by another hwnas process: wait for it" in errors
+        assert len([line for line in errors.splitlines() if line.startswith("hwnas: ")]) == 1
+        first.kill()
+        first.communicate(timeout=DEADLINE_S)
+    assert 1 <= step() < 12 and (folder / "supernet.safetensors").read_bytes() == before
+    finish(anew, tmp_path)
+    assert (folder / "supernet.safetensors").read_bytes() != before and not checkpoint.exists()
+    assert [row["step"] for row in figures(folder / "metrics.csv")] == [str(number) for number in range(1, 13)]
+
+
 def figures(path: Path) -> list[dict[str, str]]:
     """Lines of a training's metrics, without the times."""
     with path.open(newline="") as file:
