@@ -52,6 +52,9 @@ async def connect(user: str | None, host: str, port: int | None, name: str) -> "
         kind = LostError if error.errno == socket.EAI_AGAIN else DeviceError
         raise kind(f"{name}: no address of {options.host} is known: {error.strerror}: is the name right?") from error
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and options.proxy_command:  # it was gone before we spoke
+            lost = asyncssh.ConnectionLost(str(error))
+            raise _rejection(lost, name, options, known) from error
         raise LostError(f"{name}: no ssh server answers: {error}: is it on, and does sshd run there?") from error
     except asyncssh.Error as error:
         raise _rejection(error, name, options, known) from error

@@ -49,6 +49,12 @@ class Outcome:
         return json.loads(self.out)
 
     @property
+    def only(self) -> Any:
+        """The one result of a command that gives a list of them."""
+        (result,) = self.json
+        return result
+
+    @property
     def refusal(self) -> str:
         """The one line on stderr that says what was wrong; nothing else was said."""
         (line,) = self.err.splitlines()

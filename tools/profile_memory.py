@@ -24,7 +24,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "hwnas", "profile", "--space", asked.space, "--resolution", sizes, "--quick"]
         command += ["--runtime", asked.runtime, "--workspace", folder, "--json"]
-        facts = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        (facts,) = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(f"{facts['blocks']} blocks in {facts['seconds']:.0f} s, at most {peak_kib / 2**20:.2f} GiB of memory")
 

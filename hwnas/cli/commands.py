@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import hwnas
+from hwnas.cli import data as data_commands
 from hwnas.cli import devices as device_commands
 from hwnas.cli import evaluating, finding, measuring, names, training
 from hwnas.cli import spaces as space_commands
@@ -32,6 +33,7 @@ app.add_typer(device_commands.app, name="devices")
 app.add_typer(supernet_commands.app, name="supernet")
 app.add_typer(table_commands.app, name="table")
 app.add_typer(space_commands.app, name="space")
+app.add_typer(data_commands.app, name="data")
 app.command()(training.train)
 app.command()(evaluating.evaluate)
 app.command()(finding.search)
@@ -92,7 +94,7 @@ def profile(
         if len(jobs) > 1:
             raise typer.BadParameter("--like is for one device at a time")
         made = profile_like_others(jobs[0], like, samples, plan if careful else plan_named("quick"))
-        show_json(made) if as_json else show_liking(made)
+        show_json([made]) if as_json else show_liking(made)
         return
     done = profile_all(jobs, plan)
     failures = [found for found in done if isinstance(found, HwnasError)]
@@ -100,7 +102,7 @@ def profile(
         raise failures[0]
     facts = [profile_facts(job, found, plan) for job, found in zip(jobs, done, strict=True)]
     if as_json:
-        show_json(facts[0] if len(facts) == 1 else facts)
+        show_json(facts)
     else:
         show_profiles(facts)
     if failures:

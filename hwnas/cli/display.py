@@ -92,6 +92,11 @@ def show_heat_map(title: str, found: "HeatMap") -> None:
     if not found.cells:
         return
     table = Table(title=Text(on_stdout(title)), title_justify="left", box=None, padding=(0, 1, 0, 0))
+    times = {place: f"{cell.ms:.3g}" for place, cell in found.cells.items()}
+    widths = [
+        max(cell_len(name), *(len(ms) for (_, column), ms in times.items() if column == name)) for name in found.columns
+    ]
+    room = max(1, _width() - 1 - sum(width + 1 for width in widths))  # names of rows are broken before any time is
     table.add_column("", no_wrap=True)
     for column in found.columns:
         table.add_column(Text(on_stdout(column)), justify="right", no_wrap=True)
@@ -100,8 +105,8 @@ def show_heat_map(title: str, found: "HeatMap") -> None:
         for column in found.columns:
             cell = found.cells.get((row, column))
             fade = 255 if cell is None else 255 - round(200 * found.heat(cell))
-            cells.append(Text("") if cell is None else Text(f"{cell.ms:.3g}", f"black on rgb(255,{fade},{fade})"))
-        table.add_row(Text(on_stdout(row)), *cells)
+            cells.append(Text("") if cell is None else Text(times[row, column], f"black on rgb(255,{fade},{fade})"))
+        table.add_row(Text("\n".join(textwrap.wrap(on_stdout(row), room, break_long_words=False))), *cells)
     _print(table)
 
 

@@ -47,10 +47,11 @@ def evaluate(
     if random and split == "test":
         raise typer.BadParameter("--random is for search to learn from, and test images decide nothing")
     from hwnas.cli.display import show_json
-    from hwnas.cli.steps import Job
+    from hwnas.cli.steps import Job, check_data
     from hwnas.cli.values import resolutions
 
     job = Job.resolved(workspace, "host", None, None, space, resolutions(resolution), data)
+    check_data(job)
     if arch:
         facts = evaluate_one(job, arch, split, images)
         show_json(facts) if as_json else _show_one(facts)

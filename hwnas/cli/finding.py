@@ -95,7 +95,7 @@ def search(
     )
     found = search_all(jobs, job, asked, auto=not no_auto)
     if as_json:
-        show_json(found[0] if len(found) == 1 else found)
+        show_json(found)
     else:
         show_candidates(found)
     _end(found)
@@ -146,7 +146,7 @@ def specialize(
 
     found = specialise_all(jobs, asked, auto=not no_auto, command=command)
     if as_json:
-        show_json(found[0] if len(found) == 1 else found)
+        show_json(found)
     else:
         show_specialised(found)
     _end(found)

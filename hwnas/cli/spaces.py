@@ -6,11 +6,36 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwnas.cli.options import Json, Resolution, WorkspaceFolder
+from hwnas.cli.output import out
 
 if TYPE_CHECKING:
     from hwnas.space import SearchSpace
 
 app = typer.Typer(help="Look into search spaces.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """List the spaces there are, with what their images must be."""
+    from dataclasses import asdict
+
+    from hwnas.cli.display import show_json, show_table
+    from hwnas.spaces import listing
+
+    found = listing()
+    if as_json:
+        show_json([asdict(one) for one in found])
+        return
+    columns = ["space", "channels", "resolutions", "classes", "blocks", "MACs", "what"]
+    rows = [
+        [
+            one.name, str(one.image_chs), "/".join(map(str, one.resolutions)), str(one.classes), str(one.blocks),
+            f"{one.macs[0] / 1e6:.3g} to {one.macs[1] / 1e6:.3g} M", one.summary,
+        ]
+        for one in found
+    ]  # fmt: skip
+    show_table("Spaces", columns, rows)
+    out("NAME@WIDTH scales the channels; --resolution and --data choose image sizes and classes")
 
 
 @app.command()
@@ -22,7 +47,6 @@ def show(
 ) -> None:
     """Show a space's dimensions and sizes, and the least and largest latency by each table that prices it."""
     from hwnas.cli.display import show_json, show_table
-    from hwnas.cli.output import out
     from hwnas.cli.values import in_ms, resolutions
     from hwnas.spaces import open_space
 

@@ -27,6 +27,7 @@ class SpaceInfo:
     resolutions: tuple[int, ...]
     classes: int
     blocks: int  # that a table of it holds
+    macs: tuple[float, float]  # of the smallest and of the largest network
 
 
 def listing() -> tuple[SpaceInfo, ...]:
@@ -36,7 +37,10 @@ def listing() -> tuple[SpaceInfo, ...]:
 
 def _info(name: str) -> SpaceInfo:
     space, summary = open_space(name), plugins.summary(__name__, "space", name)
-    return SpaceInfo(name, summary, space.image_chs, space.resolutions, space.classes, len(space.vocabulary))
+    macs = tuple(float(sum(b.macs for b in space.layers(arch).values())) for arch in (space.smallest, space.largest))
+    return SpaceInfo(
+        name, summary, space.image_chs, space.resolutions, space.classes, len(space.vocabulary), (macs[0], macs[1])
+    )
 
 
 def open_space(spec: str, *, resolutions: tuple[int, ...] = (), classes: int | None = None) -> SearchSpace:

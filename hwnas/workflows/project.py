@@ -30,15 +30,14 @@ class Project:
     def resolve(cls, workspace: Workspace, spec: str, resolutions: tuple[int, ...] = (), data: str = "") -> "Project":
         """What is meant by a space, image sizes (none: those of the supernet, or the space's own), and a data set.
 
+        A table may be measured at other image sizes than the supernet has: `check_dataset` compares them.
         Raises UnknownNameError for names, and InvalidInputError where the data set cannot be opened, where its images
-        or the supernet do not fit what was asked for, or where no data set was named for one of several supernets.
+        or classes do not fit what was asked for, or where no data set was named for one of several supernets.
         """
         plain = open_space(spec, resolutions=resolutions)
         found = _supernet_of(workspace, plain, data)
         if found and not resolutions:
             plain = open_space(spec, resolutions=found.resolutions)
-        if found:
-            check_resolutions(found, plain)
         if data and (found is None or not found.data):  # imported weights do not say which data they fit
             dataset = open_dataset(data, 0, plain.resolutions[-1])
             space = fitting_space(plain, data, dataset.shape, len(dataset.classes))
@@ -76,9 +75,12 @@ def fitting_space(space: SearchSpace, data: str, shape: tuple[int, int, int], cl
 def check_dataset(project: Project) -> Dataset:
     """The project's data set, the usual one if none is named; raises InvalidInputError where it does not fit.
 
-    Images and classes must be those of the space, and imported weights do not say which data set they are for.
+    Images and classes must be those of the space, image sizes those of the supernet, and imported weights do not say
+    which data set they are for.
     """
     space, data = project.space, project.data or DEFAULT_DATA
+    if project.supernet:
+        check_resolutions(project.supernet, space)
     if project.supernet and not project.data:
         raise InvalidInputError(
             f"{project.supernet.path} was imported, and does not say what it was trained on: give --data"

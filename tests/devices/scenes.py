@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hwnas.cli import main, steps
+from hwnas.workflows import project
 from lut.table import LatencyTable
 from profilers import patience
 from profilers.measurement import PLANS, Plan
@@ -107,7 +108,7 @@ class Scene:
         """The command succeeded: every model has its visits, none of them twice, and nothing is left behind."""
         assert outcome.code == 0, outcome
         table = self.table
-        assert len(table.visits) == outcome.json["models"] > 20
+        assert len(table.visits) == outcome.only["models"] > 20
         assert all(len(visits) >= ROUNDS for visits in table.visits.values())
         assert all(0 < visit.ms < 1000 and 0 < visit.sentinel_ms < 1000 for v in table.visits.values() for visit in v)
         rounds = [line for line in self.table_path.read_text().splitlines() if line.startswith('{"round"')]
@@ -131,7 +132,8 @@ def brief(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`--quick` is PLAN, every space is TINY, and patience is short: 6 s for a device, 3 s for an answer of it."""
     monkeypatch.setitem(PLANS, "quick", PLAN)
     monkeypatch.setattr(started, "LOOK_S", LOOK_S)
-    monkeypatch.setattr(steps, "open_space", lambda *_, **__: TINY)
+    for room in (steps, project):
+        monkeypatch.setattr(room, "open_space", lambda *_, **__: TINY)
     monkeypatch.setattr(patience, "PATIENCE_S", 6.0)
     monkeypatch.setattr(PatientShell.run, "__defaults__", (3.0,))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -143,5 +145,6 @@ def briefly(arguments: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     PLANS["quick"] = PLAN
     started.LOOK_S = LOOK_S
-    steps.open_space = lambda *_, **__: TINY  # type: ignore[attr-defined]
+    for room in (steps, project):
+        room.open_space = lambda *_, **__: TINY  # type: ignore[attr-defined]
     return main(arguments)

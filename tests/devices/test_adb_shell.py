@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from profilers.errors import DeviceError, LostError
-from profilers.shells import Shell, adb, open_shell
+from profilers.shells import Shell, _bounded, adb, open_shell
 
 from .lab import Phone, missing
 from .namespaces import Network
@@ -231,7 +231,9 @@ def test_a_push_that_broke_leaves_no_half_file_under_its_name(
     assert names_in(phone.tmp) == ["old", "one", "two"]
 
 
-def test_a_pull_that_broke_gives_nothing(phone: Phone, shell: Shell) -> None:
+def test_a_pull_that_broke_gives_nothing(phone: Phone, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    for room in (adb, _bounded):
+        monkeypatch.setattr(room, "MAX_ANSWER_BYTES", 1 << 32)
     with (phone.tmp / "blob").open("wb") as blob:
         blob.truncate(2_000_000_000)
     kill = threading.Timer(0.2, phone.kill)

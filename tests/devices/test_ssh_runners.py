@@ -122,7 +122,7 @@ def test_a_tool_of_the_user_measures_a_space(
     on_board.hwnas("devices", "add", "tool", "--connect", board.address, "--runtime", runtime, "--runner", tool)
     done = on_board.profile("tool")
     assert done.code == 0, done
-    table = LatencyTable.read(Path(done.json["table"]))
+    table = LatencyTable.read(Path(done.only["table"]))
     assert table.fingerprint.runner == name and not table.missing(TINY.vocabulary)
     assert {len(visits) for visits in table.visits.values()} == {rounds}
     on_board.assert_nothing_left()

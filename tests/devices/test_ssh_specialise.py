@@ -44,7 +44,7 @@ def test_a_board_measures_the_net_that_is_specialised_for_it(
     code = main(["specialize", "--device", "board", "--latency", "20ms", *folder])
     out, err = capsys.readouterr()
     assert code == 0, err
-    found = json.loads(out)
+    (found,) = json.loads(out)
     facts = json.loads((Path(found["bundle"]) / "bundle.json").read_text())
     assert (facts["device"], facts["fingerprint"]["runner"]) == ("board", "native")
     assert facts["fingerprint"]["machine"].endswith("x86_64") and facts["fingerprint"]["runtime"] == "onnxruntime"

@@ -50,7 +50,7 @@ def specialised(hwnas, workspace, model):
     limit = budget_ms(model, 0.4)
     done = hwnas("specialize", "--latency", f"{limit:.4f}ms", *FAKE, "--workspace", workspace, "--json", "--no-auto")
     assert done.code == 0, done.err
-    return done.json
+    return done.only
 
 
 def writable_formats():
@@ -90,16 +90,16 @@ def test_devices_lists_this_machine_and_what_the_workspace_adds(hwnas, tmp_path)
 def test_profile_measures_every_block_once(hwnas, tmp_path):
     first, second = (hwnas("profile", *FAKE, "--workspace", tmp_path, "--json") for _ in range(2))
     assert (first.code, second.code) == (0, 0)
-    assert set(first.json) == set(second.json) == {
+    assert set(first.only) == set(second.only) == {
         "device", "space", "table", "blocks", "models", "measured_models", "unconverged", "target_pct", "calm_pct",
         "stolen_s", "calibration_mean_error_pct", "calibration_max_error_pct", "seconds",
     }  # fmt: skip
-    assert first.json["blocks"] == len(DIGITS.vocabulary) and first.json["unconverged"] == []
-    assert second.json["measured_models"] == 0 and second.json["calm_pct"] == 0
-    found = LatencyTable.read(Path(first.json["table"]))
+    assert first.only["blocks"] == len(DIGITS.vocabulary) and first.only["unconverged"] == []
+    assert second.only["measured_models"] == 0 and second.only["calm_pct"] == 0
+    found = LatencyTable.read(Path(first.only["table"]))
     assert not found.missing(DIGITS.vocabulary)
     visits = [visit for of_one in found.visits.values() for visit in of_one]
-    assert first.json["calm_pct"] == pytest.approx(100 * np.mean([visit.calm(found.calm_ms) for visit in visits]))
+    assert first.only["calm_pct"] == pytest.approx(100 * np.mean([visit.calm(found.calm_ms) for visit in visits]))
 
 
 def test_training_again_trains_no_further(hwnas, workspace, supernet):
@@ -120,13 +120,13 @@ def test_restarting_a_training_makes_another_supernet(hwnas, workspace, supernet
 def test_search_keeps_its_budget_and_measures_nothing(hwnas, workspace, table, model):
     before, limit = sha256(table), budget_ms(model, 0.3)
     done = hwnas("search", "--latency", f"{limit:.4f}ms", *FAKE, "--workspace", workspace, "--json")
-    assert done.code == 0 and set(done.json) == CANDIDATE
-    row = DIGITS.row(DIGITS.parse(done.json["arch"]))
-    assert done.json["predicted_ms"] == pytest.approx(model.latency_ms(row[None])[0])
-    assert done.json["predicted_ms"] <= limit
+    assert done.code == 0 and set(done.only) == CANDIDATE
+    row = DIGITS.row(DIGITS.parse(done.only["arch"]))
+    assert done.only["predicted_ms"] == pytest.approx(model.latency_ms(row[None])[0])
+    assert done.only["predicted_ms"] <= limit
     blocks = DIGITS.layers(DIGITS.arch(row)).values()
-    assert done.json["macs"] == sum(block.macs for block in blocks)
-    assert done.json["params"] == sum(block.params for block in blocks)
+    assert done.only["macs"] == sum(block.macs for block in blocks)
+    assert done.only["params"] == sum(block.params for block in blocks)
     assert sha256(table) == before and not (workspace / "bundles").exists()
 
 
@@ -211,7 +211,7 @@ def test_the_same_seed_specialises_to_the_same_net(hwnas, workspace, prepared, t
     again = Path(shutil.copytree(prepared, tmp_path / "again"))
     options = ("--latency", f"{budget_ms(model, 0.5):.4f}ms", *FAKE, "--json", "--seed", 1)
     first, second = (hwnas("search", *options, "--workspace", folder) for folder in (workspace, again))
-    assert first.json | {"seconds": 0} == second.json | {"seconds": 0}
+    assert first.only | {"seconds": 0} == second.only | {"seconds": 0}
 
 
 def test_a_missing_table_is_measured_on_the_way(hwnas, workspace, table, model):
@@ -264,3 +264,20 @@ def test_table_diff_finds_the_entry_that_is_dearer_on_one_device(hwnas, workspac
     assert done.json[0]["name"] == dear and done.json[0]["ratio"] == pytest.approx(4, rel=1e-3)
     assert all(row["ratio"] == pytest.approx(1) for row in done.json[1:])
     assert dear in hwnas("table", "diff", table, other).out
+
+
+def test_spaces_are_listed_with_what_their_images_must_be(hwnas):
+    found = {space["name"]: space for space in hwnas("space", "list", "--json").json}
+    assert found["digits"]["image_chs"] == 1 and found["digits"]["resolutions"] == [40]
+    assert found["digits"]["macs"] == [sum(block.macs for block in DIGITS.layers(arch).values())
+                                       for arch in (DIGITS.smallest, DIGITS.largest)]  # fmt: skip
+    shown = hwnas("space", "list").out
+    assert all(name in shown for name in found) and "photos" in found
+
+
+def test_data_sets_are_listed_with_their_images_and_whether_they_can_be_fetched(hwnas):
+    found = {one["data"]: one for one in hwnas("data", "list", "--json").json}
+    assert (found["digit-pairs"]["channels"], found["digit-pairs"]["hw"]) == (1, 40)
+    assert found["cifar10"]["downloadable"] and not found["imagefolder"]["downloadable"]
+    shown = hwnas("data", "list").out
+    assert "imagefolder:FOLDER" in shown and "MODULE:FUNCTION" in shown

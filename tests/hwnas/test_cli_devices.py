@@ -161,7 +161,7 @@ def test_several_devices_are_profiled_by_one_command(hwnas, tmp_path) -> None:
 def test_one_device_alone_is_told_as_ever(hwnas, tmp_path) -> None:
     write(tmp_path, TWO)
     done = hwnas("profile", "--device", "a", *SMALL, "--workspace", tmp_path, "--json")
-    assert done.code == 0 and done.json["device"] == "a"
+    assert done.code == 0 and done.only["device"] == "a"
 
 
 @pytest.mark.parametrize("order", ["phone,a", "a,phone"])

@@ -36,18 +36,18 @@ def test_a_table_of_a_disturbed_device_is_found_out_and_measured_again(hwnas, wo
     ask = ("specialize", "--latency", f"{1.3 * least_ms:.4f}ms", *where, "--json")
     first = hwnas(*ask)
     assert first.code == 0 and "times faster than while it was profiled" in first.err
-    assert first.json["measured_ms"] == pytest.approx(first.json["predicted_ms"] / 2, rel=0.05)
+    assert first.only["measured_ms"] == pytest.approx(first.only["predicted_ms"] / 2, rel=0.05)
 
     checked = hwnas("table", "check", *where, "--json").json
     assert len(checked["unconverged"]) == len(DIGITS.vocabulary)
     shown = {entry["name"]: entry for entry in hwnas("table", "show", *where, "--json").json}
     assert all(shown[block.key]["calm_visits"] == 0 for block in DIGITS.vocabulary)
 
-    profiled = hwnas("profile", *where, "--json").json
+    profiled = hwnas("profile", *where, "--json").only
     assert profiled["measured_models"] >= len(DIGITS.vocabulary) and profiled["unconverged"] == []
     second = hwnas(*ask)
     assert second.code == 0 and "times faster" not in second.err
-    assert second.json["measured_ms"] == pytest.approx(second.json["predicted_ms"], rel=0.05)
+    assert second.only["measured_ms"] == pytest.approx(second.only["predicted_ms"], rel=0.05)
     rows = DIGITS.sample(20, np.random.default_rng(0))
     mended = latency_model(LatencyTable.read(slowed), DIGITS).latency_ms(rows)
     assert mended == pytest.approx(model.latency_ms(rows), rel=0.03)

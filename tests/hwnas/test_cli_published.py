@@ -139,9 +139,9 @@ class TestHoles:
         for algorithm in ("exact", "evolution"):
             more = ("--latency", "20ms", "--evaluations", "600", "--algorithm", algorithm, "--available", "--json")
             done = hwnas("search", *more, *self.OPTIONS, *work)
-            assert done.code == 0 and "left out: kernel 7" in done.err and done.json["predicted_ms"] <= 20
+            assert done.code == 0 and "left out: kernel 7" in done.err and done.only["predicted_ms"] <= 20
             space = open_space("ofa-mbv3@1.2", resolutions=(160,))
-            assert all(getattr(b, "kernel", 0) != 7 for b in space.layers(space.parse(done.json["arch"])).values())
+            assert all(getattr(b, "kernel", 0) != 7 for b in space.layers(space.parse(done.only["arch"])).values())
 
     def test_what_is_least_is_of_what_is_there(self, hwnas, work):
         done = hwnas("search", "--latency", "1ms", "--available", *self.OPTIONS, *work)

@@ -57,7 +57,7 @@ def facts(arch):
 
 def test_what_is_told_of_an_architecture_is_so(search, shared_data, place):
     done = search("--resolution", SIZES, "--latency", "25ms", "--seed", 1, *FEW, "--json")
-    found = done.json
+    found = done.only
     assert done.code == 0 and set(found) == KEYS and found["evaluations"] <= 600
     blocks, row = facts(found["arch"]), SPACE.row(SPACE.parse(found["arch"]))[None]
     assert found["macs"] == sum(block.macs for block in blocks)
@@ -76,17 +76,17 @@ def test_the_published_net_of_that_latency_is_beaten(search, shared_data):
     theirs = read_net(path, SPACE)
     model = open_accuracy(shared_data / "ofa_acc_predictor.npz", SPACE)
     done = search("--resolution", SIZES, "--latency", "29.97ms", "--evaluations", 4000, "--json")
-    assert done.json["accuracy"] > model(SPACE.row(theirs)[None])[0] + 0.003
+    assert done.only["accuracy"] > model(SPACE.row(theirs)[None])[0] + 0.003
 
 
 def test_the_same_seed_finds_the_same_and_another_run_goes_on_from_its_log(search, tmp_path):
     ask = ("--resolution", "160", "--latency", "15ms", "--seed", 3, *FEW, "--json")
-    first = search(*ask).json
+    first = search(*ask).only
     (log,) = (tmp_path / "workspace" / "searches").glob("*.jsonl")
     whole = log.read_bytes()
     lines = whole.splitlines(keepends=True)
     log.write_bytes(b"".join(lines[: len(lines) // 2]))  # as kill -9 leaves it
-    again = search(*ask).json
+    again = search(*ask).only
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
     assert log.read_bytes() == whole
 
@@ -101,7 +101,7 @@ def test_several_budgets_are_answered_by_one_command_and_looser_ones_are_no_wors
 
 def test_one_net_keeps_its_budget_on_each_of_several_devices(search):
     done = search("--resolution", "160", "--latency", "note10=30ms,slow=32ms", *FEW, "--json")
-    one, other = done.json["devices"]
+    one, other = done.only["devices"]
     assert (one["device"], other["device"]) == ("note10", "slow")
     assert other["predicted_ms"] == pytest.approx(2 * one["predicted_ms"], rel=1e-5) and other["predicted_ms"] <= 32
 
@@ -109,7 +109,7 @@ def test_one_net_keeps_its_budget_on_each_of_several_devices(search):
 def test_all_limits_hold_together(search):
     asked = ("--latency", "30ms", "--macs", "200M", "--params", "5M", "--memory", "4MB", "--file-size", "19MB")
     done = search("--resolution", SIZES, *asked, *FEW, "--json")
-    found = done.json
+    found = done.only
     assert done.code == 0 and found["macs"] <= 200e6 and found["params"] <= 5e6
     assert found["peak_activation_bytes"] <= 4e6 and found["predicted_ms"] <= 30
 
@@ -117,17 +117,17 @@ def test_all_limits_hold_together(search):
 @pytest.mark.parametrize("algorithm", algorithms.names())
 def test_every_algorithm_can_be_asked_for(search, algorithm):
     done = search("--resolution", "160", "--latency", "13ms", "--algorithm", algorithm, *FEW, "--json")
-    assert done.code == 0 and done.json["predicted_ms"] <= 13
+    assert done.code == 0 and done.only["predicted_ms"] <= 13
 
 
 def test_an_exact_search_says_what_is_certain(search):
-    found = search("--resolution", "160", "--latency", "14ms", "--algorithm", "exact", *FEW, "--json").json
+    found = search("--resolution", "160", "--latency", "14ms", "--algorithm", "exact", *FEW, "--json").only
     assert found["gap"] == pytest.approx(0, abs=1e-9) and found["surrogate_error"] < 0.01
     assert found["surrogate_bound"] == pytest.approx(found["surrogate_optimum"])
 
 
 def test_a_front_holds_nothing_that_another_point_beats(search):
-    found = search("--resolution", "160", "--latency", "18ms", "--algorithm", "nsga2", *FEW, "--json").json
+    found = search("--resolution", "160", "--latency", "18ms", "--algorithm", "nsga2", *FEW, "--json").only
     costs, scores = ([point[key] for point in found["front"]] for key in ("cost", "score"))
     assert len(costs) > 3 and costs == sorted(set(costs)) and scores == sorted(set(scores)) and costs[-1] <= 18
     assert scores[-1] == found["accuracy"]
@@ -143,13 +143,13 @@ def test_few_nets_cover_many_budgets_where_some_accuracy_may_be_lost(search):
 
 def test_without_any_accuracy_the_largest_net_is_found_and_said_to_be_that(hwnas, place):
     done = hwnas("search", *WHERE, "--latency", "30ms", *FEW, "--workspace", place, "--json")
-    assert done.code == 0 and done.json["accuracy"] is None and done.json["accuracy_of"] == "MACs"
-    assert "no accuracy is known" in done.err and done.json["macs"] > 300e6
+    assert done.code == 0 and done.only["accuracy"] is None and done.only["accuracy_of"] == "MACs"
+    assert "no accuracy is known" in done.err and done.only["macs"] > 300e6
 
 
 def test_no_latency_and_no_device_are_needed_where_something_else_is_limited(search):
     done = search("--resolution", "160", "--macs", "150M", *FEW, "--json")
-    assert done.code == 0 and done.json["macs"] <= 150e6 and "predicted_ms" not in done.json
+    assert done.code == 0 and done.only["macs"] <= 150e6 and "predicted_ms" not in done.only
 
 
 @pytest.mark.parametrize(
@@ -199,5 +199,5 @@ def test_nothing_can_be_specialised_for_a_published_table(hwnas, place):
 
 def test_random_search_is_worse_than_evolution_on_the_same_evaluations(search):
     ask = ("--resolution", SIZES, "--latency", "25ms", "--evaluations", 3000, "--json")
-    found = [search(*ask, "--algorithm", name).json["accuracy"] for name in ("evolution", "random")]
+    found = [search(*ask, "--algorithm", name).only["accuracy"] for name in ("evolution", "random")]
     assert found[0] > found[1] + 0.005 and np.isfinite(found).all()

@@ -36,10 +36,10 @@ def test_a_net_for_two_devices_keeps_the_budget_on_each(hwnas, asked):
     loose, tight, where = asked
     done = hwnas("specialize", "--latency", f"host={loose:.4f}ms,twin={tight:.4f}ms", *where, "--json")
     assert done.code == 0, done.err
-    one, other = done.json["devices"]
+    one, other = done.only["devices"]
     assert (one["device"], other["device"]) == ("host", "twin")
     assert all(found["interval_ms"][1] <= found["budget_ms"] for found in (one, other))
-    record = json.loads((Path(done.json["bundle"]) / "bundle.json").read_text())
+    record = json.loads((Path(done.only["bundle"]) / "bundle.json").read_text())
     assert [found["budget_ms"] for found in record["devices"]] == [round(loose, 4), round(tight, 4)]
     assert all(found["fingerprint"]["runtime"] == "fake" and found["table_sha256"] for found in record["devices"])
     shown = hwnas("report", "--workspace", where[-1])

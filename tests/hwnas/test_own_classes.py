@@ -74,7 +74,7 @@ def test_a_data_set_of_three_classes_goes_from_training_to_a_bundle(hwnas, here,
     found = hwnas("search", *asked, *work)
     assert found.code == 0, found.err
     assert heads(tmp_path / "work" / TABLE) == {3}
-    arch = found.json["arch"]
+    arch = found.only["arch"]
     for command in (
         ("profile", *of_data, "--runtime", "fake"),
         ("table", "price", arch, *of_data, "--runtime", "fake"),
@@ -86,7 +86,7 @@ def test_a_data_set_of_three_classes_goes_from_training_to_a_bundle(hwnas, here,
         assert done.code == 0, (command, done.err)
     made = hwnas("specialize", *asked, *work)
     assert made.code == 0, made.err
-    folder = tmp_path / made.json["bundle"]
+    folder = tmp_path / made.only["bundle"]
     assert (folder / "labels.txt").read_text().split() == ["one", "two", "three"]
     facts = json.loads((folder / "bundle.json").read_text())
     assert facts["data"] == here and 0 <= facts["accuracy"] <= 1
@@ -108,7 +108,7 @@ def test_of_a_table_for_other_classes_only_the_head_is_measured_anew(hwnas, here
     assert hwnas("profile", *options).code == 0
     before = LatencyTable.read(tmp_path / "work" / TABLE)
     done = hwnas("profile", *options, "--data", here)
-    assert done.code == 0 and done.json["measured_models"] == 1
+    assert done.code == 0 and done.only["measured_models"] == 1
     after = LatencyTable.read(tmp_path / "work" / TABLE)
     assert heads(after.path) == {3, 100} and after.nets == before.nets
 

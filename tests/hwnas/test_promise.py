@@ -87,25 +87,25 @@ def test_a_point_estimate_within_the_budget_is_not_enough(scripted, specialize, 
     assert done.code == 0, done.err
     (_, refused, first), (_, accepted, second) = script.seen
     assert first.latency_ms < budget < first.interval_ms[1]
-    assert done.json["attempts"] == 2 and refused != accepted
-    assert done.json["interval_ms"] == list(second.interval_ms) and second.interval_ms[1] <= budget
-    assert (Path(done.json["bundle"]) / "model.onnx").read_bytes() == accepted
+    assert done.only["attempts"] == 2 and refused != accepted
+    assert done.only["interval_ms"] == list(second.interval_ms) and second.interval_ms[1] <= budget
+    assert (Path(done.only["bundle"]) / "model.onnx").read_bytes() == accepted
 
 
 def test_a_net_that_keeps_the_budget_on_one_device_only_is_not_accepted(scripted, specialize, budget):
     script = scripted(host=[NARROW, NARROW, NARROW], twin=[STRADDLING, NARROW, NARROW])
     done = specialize("host", "twin")
-    assert done.code == 0 and done.json["attempts"] == 2, done.err
+    assert done.code == 0 and done.only["attempts"] == 2, done.err
     assert [name for name, *_ in script.seen] == ["host", "twin"] * 2
     assert script.seen[1][2].latency_ms < budget < script.seen[1][2].interval_ms[1]
-    assert all(found["interval_ms"][1] <= budget for found in done.json["devices"])
+    assert all(found["interval_ms"][1] <= budget for found in done.only["devices"])
 
 
 @pytest.mark.parametrize(("last", "attempts"), [(ON_THE_EDGE, 1), (BEYOND, 2)])
 def test_the_budget_itself_is_within_and_nothing_above_it(scripted, specialize, last, attempts):
     scripted(host=[last, NARROW])
     done = specialize("host")
-    assert done.code == 0 and done.json["attempts"] == attempts, done.err
+    assert done.code == 0 and done.only["attempts"] == attempts, done.err
 
 
 def test_where_no_upper_end_is_within_nothing_is_handed_over(scripted, specialize, workspace):

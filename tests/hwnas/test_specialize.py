@@ -65,7 +65,7 @@ def budget_ms(model):
 def specialize(hwnas, workspace, budget_ms):
     done = hwnas("specialize", "--latency", f"{budget_ms}ms", *FAKE, "--workspace", workspace)
     assert done.code == 0, done.err
-    (found,) = done.json if isinstance(done.json, list) else [done.json]
+    found = done.only
     assert found["interval_ms"][1] <= found["budget_ms"]
     assert found["budget_use"] == pytest.approx(found["interval_ms"][1] / found["budget_ms"])
     assert json.loads((Path(found["bundle"]) / "bundle.json").read_text())["budget_use"] == found["budget_use"]

@@ -36,8 +36,8 @@ def twin(hwnas, workspace, table):
 
 def test_few_nets_give_every_block_a_time_that_says_where_it_is_from(hwnas, twin, workspace):
     done = twin("--samples", 6, "--json")
-    assert done.code == 0 and (done.json["samples"], done.json["measured_models"]) == (6, 6)
-    assert done.json["transferred_blocks"] == len(DIGITS.vocabulary)
+    assert done.code == 0 and (done.only["samples"], done.only["measured_models"]) == (6, 6)
+    assert done.only["transferred_blocks"] == len(DIGITS.vocabulary)
     found = LatencyTable.read(workspace / "tables" / "twin-fake-fp32-t1-b1.jsonl")
     assert len(found.visits) == 6 and all(name.startswith("net digits:") for name in found.visits)
     model = latency_model(found, DIGITS)
@@ -61,7 +61,7 @@ def test_a_device_like_the_source_is_priced_as_it_is(twin, workspace):
 
 
 def test_more_samples_go_on_from_those_that_were_measured(twin):
-    first, second = twin("--samples", 5, "--json").json, twin("--samples", 9, "--json").json
+    first, second = twin("--samples", 5, "--json").only, twin("--samples", 9, "--json").only
     assert (first["measured_models"], second["samples"]) == (5, 9)
     assert 4 <= second["measured_models"] <= 9  # whatever nine nets tell most; some are among the first five
 
