@@ -111,9 +111,9 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _labels_file(labels: Sequence[str]) -> bytes:
-    """Labels, one a line, in UTF-8; what would break a line, or is no text, is written as an escape."""
+    """Labels, one a line, in UTF-8; a character that would break a line, or is no text, is written as an escape."""
     lines = ("".join(char if _is_plain(char) else ascii(char)[1:-1] for char in label) for label in labels)
-    return "\n".join(lines).encode()
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _is_plain(char: str) -> bool:

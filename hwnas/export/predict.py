@@ -115,7 +115,7 @@ def main():
     image = made_smaller(from_array(path) if path.suffix.lower() == ".npy" else from_picture(path))
     try:
         logits = logits_of(here / MODEL, np.ascontiguousarray(image))
-        labels = (here / "labels.txt").read_text("utf-8").split("\n")
+        labels = (here / "labels.txt").read_text("utf-8").removesuffix("\n").split("\n")
     except Exception as error:
         fail(f"the files beside predict.py cannot be used ({first_line(error)})")
     if len(labels) != len(logits):

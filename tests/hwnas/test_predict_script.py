@@ -106,6 +106,7 @@ def test_a_picture_is_classified_as_the_evaluator_does(tmp_path, photographs, fo
     noise = np.random.default_rng(0).standard_normal((8, 3, hw, hw), np.float32)
     model = formats.write(lower(net, 2), format, Form(precision), images=noise)
     write_bundle(tmp_path / "one", [model], labels=NAMES, takes=taken(dataset, hw), record=RECORD)
+    assert (tmp_path / "one" / "labels.txt").read_text("utf-8") == "".join(f"{name}\n" for name in ESCAPED)
     for logits, lines in zip(
         evaluated(model, dataset, photographs, hw), said(tmp_path / "one", photographs), strict=True
     ):
