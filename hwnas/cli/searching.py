@@ -33,6 +33,7 @@ from hwnas.search.log import SearchLog, search_log
 from hwnas.search.subnets import best_subnet
 from hwnas.search.summary import certificate, front
 from hwnas.space import SearchSpace
+from hwnas.workflows.project import check_resolutions
 from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 from profilers import backends
@@ -139,6 +140,8 @@ def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -
 
 def _supernet_possible(job: Job) -> bool:
     """Whether there is a supernet of the space, or can be one on the data; what the user named must fit."""
+    if job.supernet:
+        check_resolutions(job.supernet, job.space)
     try:
         check_data(job)
     except InvalidInputError as error:

@@ -99,8 +99,8 @@ def test_without_data_a_command_is_about_the_only_supernet_of_the_space(hwnas, h
     assert hwnas("train", "--space", SPACE, "--resolution", "8", "--data", here, "--steps", "1", *work).code == 0
     assert hwnas("profile", "--space", SPACE, "--runtime", "fake", *work).code == 0
     assert heads(tmp_path / "work" / TABLE) == {3}
-    wrong = hwnas("profile", "--space", SPACE, "--runtime", "fake", "--resolution", "16", *work)
-    assert wrong.code == 3 and "images of 8 pixels, not of 16: give --resolution 8" in wrong.refusal
+    wrong = hwnas("search", "--space", SPACE, "--runtime", "fake", "--latency", "1s", "--resolution", "16", *work)
+    assert wrong.code == 3 and "images of 8 pixels, not of 16: give --resolution 8" in wrong.complaint
 
 
 def test_of_a_table_for_other_classes_only_the_head_is_measured_anew(hwnas, here, tmp_path):
