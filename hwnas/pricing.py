@@ -42,8 +42,9 @@ def evenly_spread(space: SearchSpace, count: int, rng: np.random.Generator) -> P
     shape = np.stack([depth / depth.max(), params / params.max()], axis=1)
     chosen: list[int] = []
     for target in np.linspace(macs.min(), macs.max(), count):
-        near = [int(i) for i in np.argsort(np.abs(macs - target), kind="stable") if i not in chosen]
-        near = near[:1] if target in (macs.min(), macs.max()) else near[:NEAR]
+        wanted = 1 if target in (macs.min(), macs.max()) else NEAR
+        nearest = np.argsort(np.abs(macs - target), kind="stable")[: wanted + len(chosen)].tolist()
+        near = [i for i in nearest if i not in chosen][:wanted]
         apart = [min((np.abs(shape[i] - shape[j]).sum() for j in chosen), default=0.0) for i in near]
         chosen.append(near[int(np.argmax(apart))])
     return pool[chosen]

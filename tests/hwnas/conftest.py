@@ -30,9 +30,9 @@ def hwnas(capsys: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def few_images() -> Iterator[None]:
-    """Subnets judged and measured as always, on less."""
+    """Subnets evaluated and measured as always, on less; other files' tests find everything as it is."""
     from hwnas.search import subnets
     from hwnas.training import evaluate
 
@@ -46,7 +46,7 @@ def few_images() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prepared(few_images: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a table and a supernet, which no test writes to."""
     folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
@@ -71,7 +71,7 @@ def nothing_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def workspace(prepared: Path, tmp_path: Path, no_settings: None) -> Path:
+def workspace(prepared: Path, tmp_path: Path, no_settings: None, few_images: None) -> Path:
     """A copy of the prepared workspace."""
     return Path(shutil.copytree(prepared, tmp_path / "workspace"))
 
