@@ -1,5 +1,6 @@
 """Pricing a space: the latency model its table supports, and the whole nets that the model is calibrated on."""
 
+import math
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from hwnas import costs
 from hwnas.arch import Arch, Population
 from hwnas.coverage import complete_resolutions, left_out
+from hwnas.matching import space_of_table
 from hwnas.space import SearchSpace
 from lut.blocks import Block
 from lut.compiled import Compiled
@@ -89,18 +91,39 @@ def latency_model(
     transferred = table.transfers.get(net_name(space.name))
     if missing and transferred and all(map(transferred.covers, wanted)):
         return table.compile(space, transferred.calibration, transferred, wanted)
+    if not (wanted or guess) and table.fingerprint.runtime == PUBLISHED and not _prices_any(table, space):
+        remedy = _remedy(table, space, table.missing(space.vocabulary), data)
+        raise InvalidInputError(f"{table.path} prices no network of {space.name}; {remedy}")
     if missing and not guess:
-        raise InvalidInputError(
-            f"{table.path} lacks {len(missing)} of the {len(wanted)} blocks of {space.name}"
-            f"{' that are asked for' if needed is not None else ''}, e.g. {missing[0].key}"
-            f"{_choices(space, missing)}; {_remedy(table, space, missing, data)}"
-        )
+        asked_for = "" if needed is None else " that are asked for"
+        raise InvalidInputError(_lacks(table, space, missing, len(wanted), data, asked_for))
     try:
         calibration = table.calibration(net_name(space.name))
         return table.compile(space, calibration, GUESSES[guess](table) if guess else None, wanted)
     except InvalidInputError as error:
         missing = list(error.blocks) if isinstance(error, MissingBlockError) else []
         raise InvalidInputError(f"{error}; {_remedy(table, space, missing, data)}") from error
+
+
+def check_complete(table: LatencyTable, space: SearchSpace, data: str = "") -> None:
+    """Raise InvalidInputError, which says what to do, if a table lacks blocks of the space."""
+    if missing := table.missing(space.vocabulary):
+        raise InvalidInputError(_lacks(table, space, missing, len(space.vocabulary), data))
+
+
+def _lacks(
+    table: LatencyTable, space: SearchSpace, missing: Sequence[Block], wanted: int, data: str, asked_for: str = ""
+) -> str:
+    return (
+        f"{table.path} lacks {len(missing)} of the {wanted} blocks of {space.name}{asked_for}, e.g. {missing[0].key}"
+        f"{_choices(space, missing)}; {_remedy(table, space, missing, data)}"
+    )
+
+
+def _prices_any(table: LatencyTable, space: SearchSpace) -> bool:
+    """Whether there is a network of the space all of whose blocks have a time."""
+    missing = set(table.missing(space.vocabulary))
+    return Compiled.of(space, lambda block: math.inf if block in missing else 0.0).least()[0] < math.inf
 
 
 def _choices(space: SearchSpace, missing: Collection[Block]) -> str:
@@ -116,6 +139,8 @@ def _remedy(table: LatencyTable, space: SearchSpace, missing: Sequence[Block], d
     if device.runtime != PUBLISHED:
         command = profile_command(table.device_name, device.runtime, device.precision, space, data)
         return f"measure with: {command}"
+    if (likely := space_of_table(list(table.blocks()), space)) not in ("", space.name):
+        return f"its channel counts are those of {likely}: give --space {likely}, or import a table of {space.name}"
     if len(space.resolutions) > 1 and (complete := complete_resolutions(space, set(missing))):
         return f"choose what is there with --resolution {','.join(map(str, complete))}, or import the file that lacks"
     if left_out(space, set(missing)) == [f"resolution {hw}" for hw in space.resolutions]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hwnas.arch import Arch
+from hwnas.matching import space_of_network
 from hwnas.space import SearchSpace
 from hwnas.stages import StagedSpace
 from lut.blocks import Block, Conv, Linear, MBConv, Pool, PooledLinear
@@ -51,7 +52,9 @@ def read_net(path: Path, space: SearchSpace) -> Arch:
     try:
         return space.arch_of(blocks)
     except InvalidInputError as error:
-        raise InvalidInputError(f"{path} is no net of {space.name}: {error}; choose another --space") from error
+        likely = space_of_network(blocks)
+        remedy = "choose another --space" if likely in ("", space.name) else f"give --space {likely}"
+        raise InvalidInputError(f"{path} is no net of {space.name}: {error}; {remedy}") from error
 
 
 def blocks_of(config: Any) -> tuple[Block, ...]:

@@ -132,6 +132,7 @@ def import_(
 ) -> None:
     """Read tables that others have published into one; files that are in it already change nothing."""
     from hwnas.cli.display import show_json
+    from hwnas.matching import space_of_table
     from hwnas.workspace import Workspace
     from lut.importers import read_published
     from lut.published import published_fingerprint
@@ -142,11 +143,13 @@ def import_(
     entries = [(file.name, entry) for file in files for entry in read_published(format, [file])]
     with LatencyTable.open(path, device, published_fingerprint(device)).writing() as table:
         table.add_published(entries)
-    count = len(list(table.blocks()))
+    blocks = list(table.blocks())
+    space = space_of_table(blocks)
     if as_json:
-        show_json({"table": str(path), "blocks": count, "sources": table.sources})
+        show_json({"table": str(path), "blocks": len(blocks), "sources": table.sources, "space": space or None})
     else:
-        out(f"{path}: {count} blocks from {', '.join(table.sources)}")
+        of = f", of the space {space}" if space else ""
+        out(f"{path}: {len(blocks)} blocks{of}, from {', '.join(table.sources)}")
 
 
 @app.command()
@@ -161,6 +164,7 @@ def export(
     workspace: WorkspaceFolder = Path("hwnas-work"),
 ) -> None:
     """Write a device's table, as far as a space needs it, as a lookup table of once-for-all's, for other tools."""
+    from hwnas.pricing import check_complete
     from lut.exporters import ofa_yaml
     from lut.storage import write_atomically
     from profilers.errors import InvalidInputError
@@ -168,7 +172,9 @@ def export(
     wanted = _space(workspace, device, space, resolution, data)
     if len(wanted.resolutions) > 1:
         raise InvalidInputError(f"such a file is of one resolution, not of {resolution}: export them one by one")
-    content = ofa_yaml(_table(workspace, device, runtime, precision), wanted.vocabulary)
+    table = _table(workspace, device, runtime, precision)
+    check_complete(table, wanted, data)
+    content = ofa_yaml(table, wanted.vocabulary)
     write_atomically(file, content.encode())
     out(f"{file}: {len(wanted.vocabulary)} blocks")
 

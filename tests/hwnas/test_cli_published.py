@@ -109,6 +109,15 @@ def test_a_resolution_that_was_not_imported_is_refused_with_what_to_do(note10):
     assert "import the file of the resolution that lacks" in done.refusal
 
 
+@pytest.mark.parametrize("command", [("table", "check"), ("table", "export", "x.yaml"), ("search", "--latency", "20ms"),
+                                     ("search", "--latency", "20ms", "--available")])  # fmt: skip
+def test_a_table_of_another_width_than_the_space_is_said_to_be_that(hwnas, note10, tmp_path, command):
+    done = hwnas(*command, "--device", "note10", "--space", "ofa-mbv3", "--workspace", tmp_path)
+    assert done.code == 3 and done.complaint.endswith(
+        "its channel counts are those of ofa-mbv3@1.2: give --space ofa-mbv3@1.2, or import a table of ofa-mbv3"
+    )
+
+
 class TestHoles:
     """A published table without the blocks of one kernel: all that needs none of them is there."""
 

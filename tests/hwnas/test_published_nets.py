@@ -111,7 +111,7 @@ def test_a_net_that_is_none_of_the_space_is_refused_with_what_differs(shared_dat
 
 def test_a_net_of_another_width_is_refused(shared_data):
     (path,) = published(shared_data, "note10_lat-22ms_*")  # of width 1
-    with pytest.raises(InvalidInputError, match=r"block 0 of the net is conv .* choose another --space"):
+    with pytest.raises(InvalidInputError, match=r"block 0 of the net is conv .*; give --space ofa-mbv3$"):
         read_net(path, open_space("ofa-mbv3@1.2"))
 
 
