@@ -52,7 +52,6 @@ class Constraints:
         """By how much of a limit n architectures exceed the one they exceed most, (n,); at most 0 where all are met."""
         excess = np.full(len(population), -np.inf)
         for constraint in self.all:
-            # A limit of 0 is met by a cost of 0 only; whatever exceeds it does so by any share.
-            scale = abs(constraint.limit) or np.finfo(float).tiny
+            scale = abs(constraint.limit) or 1.0  # there is no share of nothing: of two the smaller exceeds it by less
             excess = np.maximum(excess, (constraint.cost(population) - constraint.limit) / scale)
         return excess

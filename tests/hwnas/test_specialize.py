@@ -152,6 +152,21 @@ def test_between_a_network_that_kept_the_budget_and_one_that_missed_it_the_limit
     assert limits[0] < 200 and 190 < limits[1] < 280
 
 
-def test_a_miss_that_was_predicted_below_what_kept_the_budget_holds_nothing_back():
-    kept, odd = Outcome(100.0, 50.0), Outcome(80.0, 130.0)
+@pytest.mark.parametrize("predicted", [80.0, 100.0])
+def test_a_miss_that_was_predicted_no_larger_than_what_kept_the_budget_holds_nothing_back(predicted):
+    kept, odd = Outcome(100.0, 50.0), Outcome(predicted, 130.0)
     assert corrected_ms(100.0, [odd, kept]) == corrected_ms(100.0, [kept]) > 150
+
+
+def test_of_all_that_was_measured_the_nearest_on_either_side_of_the_budget_count():
+    near, far = [Outcome(150.0, 80.0), Outcome(300.0, 130.0)], [Outcome(100.0, 50.0), Outcome(500.0, 400.0)]
+    for outcomes in (near + far, far + near):
+        assert 150 < corrected_ms(100.0, outcomes) == corrected_ms(100.0, near) < 300
+
+
+def test_a_network_that_takes_all_of_the_budget_has_kept_it():
+    assert corrected_ms(100.0, [Outcome(50.0, 100.0), Outcome(60.0, 150.0)]) == 50
+
+
+def test_a_miss_of_less_than_a_millisecond_teaches_as_one_of_more_does():
+    assert corrected_ms(1.0, [Outcome(0.5, 2.0)]) == pytest.approx(AIM * 0.25)

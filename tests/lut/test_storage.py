@@ -2,12 +2,14 @@
 
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lut import storage
 from lut.storage import RecordLog, TornRecordWarning, write_atomically
 from profilers.errors import InvalidInputError
 
@@ -159,6 +161,36 @@ def test_a_writer_keeps_what_another_process_appended_since_it_read(tmp_path: Pa
         assert first.records == RECORDS[:2]
         first.append(RECORDS[2])
     assert read(tmp_path / "log").records == RECORDS
+
+
+def test_the_right_to_write_is_the_processs_whichever_of_its_threads_appends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "BEGINNING_S", 0.0)
+    log = begin(tmp_path / "log")
+    with log.writing(), ThreadPoolExecutor(1) as pool:
+        pool.submit(log.append, RECORDS[0]).result(timeout=60)
+    assert read(tmp_path / "log").records == RECORDS[:1]
+
+
+def test_a_log_that_was_taken_away_is_named_by_the_next_append(tmp_path: Path) -> None:
+    log = begin(tmp_path / "log", RECORDS[0])
+    (tmp_path / "log").unlink()
+    with pytest.raises(InvalidInputError, match="log cannot be written: No such file"):
+        log.append(RECORDS[1])
+    assert log.records == RECORDS[:1] and not (tmp_path / "log").exists()
+
+
+def test_a_log_is_read_again_only_where_others_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = begin(tmp_path / "log"), begin(tmp_path / "log")
+    times_read, read_bytes = [], storage.read_bytes
+    monkeypatch.setattr(storage, "read_bytes", lambda *given: times_read.append(given) or read_bytes(*given))
+    for record in RECORDS:
+        first.append(record)
+    assert not times_read
+    second.append({"n": 2})
+    second.append({"n": 3})
+    assert len(times_read) == 1 and second.records == [*RECORDS, {"n": 2}, {"n": 3}]
 
 
 def test_the_right_to_write_ends_with_an_error_in_between(tmp_path: Path) -> None:
