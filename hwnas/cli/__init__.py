@@ -10,7 +10,8 @@ from typing import Any
 
 from hwnas.cli.interrupts import INTERRUPTED, interruption_in, until_interrupted
 from hwnas.cli.output import UnwritableError, flush_out, give_up_stdout, say, spell_out_what_streams_lack
-from profilers.errors import HwnasError
+from hwnas.workflows.requirements import advice
+from profilers.errors import HwnasError, InvalidInputError
 
 WRONG_USAGE = 2
 _MEANT = re.compile(r"\.? \(Possible options: (.*)\)$|\. Did you mean (.*)\?$")  # as typer puts it
@@ -36,6 +37,11 @@ def _answered(arguments: Sequence[str] | None) -> int:
         if not _one_of_many():
             say(f"hwnas: {error}")
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if _one_of_many() or not (told := advice(error.name or "")):
+            raise
+        say(f"hwnas: {told}")
+        return InvalidInputError.exit_code
     except UnwritableError as error:
         give_up_stdout()
         if interruption_in(error):

@@ -8,6 +8,7 @@ from hwnas.cli.steps import Job
 from hwnas.transferring import profile_like
 from lut.table import LatencyTable
 from profilers.errors import InvalidInputError
+from profilers.installed import check_installed
 from profilers.measurement import Plan
 from profilers.profiler import open_profiler
 
@@ -15,6 +16,7 @@ from profilers.profiler import open_profiler
 def profile_like_others(job: Job, like: str, samples: int, plan: Plan) -> dict[str, Any]:
     """Measure `samples` nets on the job's device and learn the rest from the tables `like` names; facts to show."""
     sources = _sources(job, like)
+    check_installed(job.device)
     with open_profiler(job.device, say_of(job.device.name)) as profiler, ProgressDisplay() as display:
         table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
         done = profile_like(job.space, profiler, table, sources, samples, plan, display)

@@ -34,10 +34,12 @@ from hwnas.search.subnets import best_subnet
 from hwnas.search.summary import certificate, front
 from hwnas.space import SearchSpace
 from hwnas.workflows.project import check_resolutions
+from hwnas.workflows.requirements import check_training
 from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 from profilers import backends
 from profilers.errors import InvalidInputError
+from profilers.installed import check_installed
 
 PROXY = "MACs"  # stands in for an accuracy where none is known
 
@@ -93,10 +95,7 @@ class Priced:
     def of(cls, jobs: Mapping[str, Job], space: SearchSpace, asked: Asked, *, auto: bool) -> "Priced":
         """Profiles what lacks, where `auto`; raises InfeasibleError if none of the budgets can be kept."""
         needed = () if asked.available else None
-        tables = {
-            name: ready_table(job, auto=auto, guess=asked.guess, available=asked.available)
-            for name, job in jobs.items()
-        }
+        tables = _ready_tables(jobs, asked, auto=auto)
         models = {name: latency_model(table, space, asked.guess, needed=needed) for name, table in tables.items()}
         for name, model in models.items():
             if model.unavailable:
@@ -126,12 +125,24 @@ class Priced:
         )  # fmt: skip
 
 
+def _ready_tables(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> dict[str, LatencyTable]:
+    """The jobs' tables by device, profiled first where they are missing and `auto`."""
+    for job in jobs.values():
+        if auto and not job.table_path.exists():
+            check_installed(job.device)  # for all devices, before the first is measured for minutes
+    return {
+        name: ready_table(job, auto=auto, guess=asked.guess, available=asked.available) for name, job in jobs.items()
+    }
+
+
 def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -> list[dict[str, Any]]:
     """The best architecture for each budget, or why there is none; `job` is about the space and the data."""
     if asked.algorithm:
         algorithms.load(asked.algorithm)  # whatever is wrong is said before a device is measured for minutes
     model = read_accuracy(asked.accuracy, job.space) if asked.accuracy else None
     of_supernet = model is None and (_supernet_possible(job) or not auto)
+    if of_supernet:
+        check_training()
     priced = Priced.of(jobs, job.space, asked, auto=auto)
     within = replace(asked, budgets=priced.budgets)
     found = _over_supernet(job, priced, within, auto=auto) if of_supernet else _over_model(job, priced, within, model)

@@ -24,9 +24,10 @@ from hwnas.training.noise import Noise
 from hwnas.training.weights import TrainedSupernet
 from hwnas.workflows.project import DEFAULT_DATA
 from lut.storage import write_atomically
-from profilers import formats
+from profilers import backends
 from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import Form
+from profilers.installed import check_export, check_installed
 from profilers.measurement import CALM_TOLERANCE
 from profilers.profiler import open_profiler
 from profilers.reading import Fields
@@ -126,7 +127,7 @@ def _origin(target: Target) -> dict[str, Any]:
 
 def export_subnet(job: Job, arch: str, output: Path, form: Form) -> dict[str, Any]:
     """Write one subnet as a model file whose format is the output's suffix; returns facts to show."""
-    formats.load(_format(output))  # before a supernet is read for nothing
+    check_export(_format(output), form)  # before a supernet is read for nothing
     trained = ready_supernet(job, auto=False)
     found = trained.net.space.parse(arch)
     if not (trained.data or job.data):
@@ -173,6 +174,9 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
                 "for it, or add the device itself under another name with hwnas devices add"
             )
     check_alike({name: other.device for name, other in jobs.items()})
+    for other in jobs.values():
+        check_installed(other.device)
+        check_export(backends.load(other.device.runtime).FORMAT, other.device.form)
     check_data(job)
     priced = Priced.of(jobs, job.space, asked, auto=auto)
     trained = ready_supernet(job, auto=auto)

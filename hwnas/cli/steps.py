@@ -22,6 +22,7 @@ from lut.table import LatencyTable
 from profilers.configuration import find_device
 from profilers.device import Device, fingerprint
 from profilers.errors import InvalidInputError
+from profilers.installed import check_installed
 from profilers.measurement import PLANS, Plan
 from profilers.profiler import open_profiler
 
@@ -115,6 +116,7 @@ class Job:
 
 def run_profile(job: Job, plan: Plan, report: Report, begun: Callable[[int], None] = lambda _: None) -> ProfileSummary:
     """Profile the job's space on its device; `begun` is told how many blocks lack, once the device is found to work."""
+    check_installed(job.device)
     with open_profiler(job.device, say_of(job.device.name)) as profiler:
         table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
         begun(len(table.missing(job.space.vocabulary)))

@@ -83,6 +83,13 @@ def load(name: str) -> Format:
     return cast(Format, plugins.load(__name__, "format", name))
 
 
+def check(name: str, form: Form = FP32) -> None:
+    """Raise DeviceError, which names what to install, if files of this format cannot be written here."""
+    graph = Graph((1, 8, 8, 8))
+    y = graph.conv(graph.input, np.ones((8, 1, 3, 3), np.float32), np.zeros(8, np.float32), groups=8)
+    write(graph.finish(y), name, form)
+
+
 def write(
     graph: Graph, format: str, form: Form = FP32, *, images: Array | None = None, inner: bool = False
 ) -> ModelFile:

@@ -77,6 +77,10 @@ class Connector(Protocol):
         """
         ...
 
+    def check_installed(self) -> None:
+        """Raise DeviceError, which says what to install, if what reaches devices this way is not there."""
+        ...
+
     def discover(self) -> list[Found]:
         """The devices that can be seen without being told where they are; none where that is not possible.
 

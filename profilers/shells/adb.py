@@ -36,6 +36,11 @@ def open_shell(address: str) -> "AdbShell":
     return AdbShell(address)
 
 
+def check_installed() -> None:
+    """Raise DeviceError where the adb program is not installed."""
+    _program()
+
+
 def discover() -> list[Found]:
     """What `adb devices` lists; nothing where adb is not installed. Raises DeviceError for one that does not work."""
     return list(found(_devices("-l"))) if _installed() else []

@@ -63,6 +63,14 @@ def open_shell(address: str) -> "SshShell":
     return SshShell(found[1], found[2] or found[3], int(found[4]) if found[4] else None)
 
 
+def check_installed() -> None:
+    """Raise DeviceError where asyncssh is not installed."""
+    try:
+        import asyncssh  # noqa: F401  # only to see that it is there
+    except ImportError as error:
+        raise DeviceError("ssh needs asyncssh: pip install 'hwnas[devices]'") from error
+
+
 def discover() -> list[Found]:
     """Always empty: boards do not announce themselves."""
     return []
@@ -101,10 +109,7 @@ class SshShell:
                 background.end()
 
     def _call(self, work: Callable[[], Coroutine[Any, Any, T]], timeout_s: float, doing: str) -> T:
-        try:
-            import asyncssh  # noqa: F401  # only to see that it is there
-        except ImportError as error:
-            raise DeviceError(f"{self}: ssh needs asyncssh: pip install 'hwnas[devices]'") from error
+        check_installed()
         self._background = self._background or _Background(f"ssh {self}")
         return self._background.call(self._within(work, timeout_s, doing))
 
