@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -244,11 +245,17 @@ except KeyboardInterrupt:
 """
 
 
+def hears_ctrl_c() -> None:
+    """Also where the test run is in the background of a shell and hears none."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @needs_sshd
 @pytest.mark.parametrize("ending", ["close", "die"])
 def test_ctrl_c_ends_the_command_too_and_says_nothing(board: Board, ending: str) -> None:
     client = [sys.executable, "-X", "dev", "-W", "error", "-c", CTRL_C, board.address, ending]
-    with subprocess.Popen(client, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(client, stdout=pipe, stderr=pipe, text=True, preexec_fn=hears_ctrl_c) as program:  # noqa: PLW1509
         assert program.stdout is not None and program.stdout.readline() == "started\n"
         assert eventually(lambda: "sleep 4317" in board.processes(), within_s=10)
         program.send_signal(2)

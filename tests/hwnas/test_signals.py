@@ -53,12 +53,31 @@ sys.exit(interrupts.until_interrupted(run, ends=True))
 """
 
 
-def start(folder, *more, before=None):
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", WORKING, str(folder), *more]
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=before)  # noqa: PLW1509
-    assert process.stdout.readline() == "ready\n"
-    return process
+def heard():
+    """Signals are heard in the program, though a test run under nohup, or in the background of a shell, hears none."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the program in the test's folder; whatever comes of the test, it ends with it."""
+    started = []
+
+    def begin(*more, before=heard):
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", WORKING, str(tmp_path), *more]
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, preexec_fn=before)  # noqa: PLW1509
+        started.append(process)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            stream.close()
 
 
 def end(process):
@@ -74,28 +93,28 @@ def assert_cleared_up(folder, process):
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=str)
-def test_a_signal_ends_a_command_once_it_has_cleared_up(tmp_path, number):
-    process = start(tmp_path)
+def test_a_signal_ends_a_command_once_it_has_cleared_up(tmp_path, start, number):
+    process = start()
     process.send_signal(number)
     assert_cleared_up(tmp_path, process)
 
 
-def test_twenty_signals_in_a_row_are_as_one(tmp_path):
-    process = start(tmp_path)
+def test_twenty_signals_in_a_row_are_as_one(tmp_path, start):
+    process = start()
     for turn in range(20):
         process.send_signal(NUMBERS[turn % 3])
         time.sleep(0.002 * (turn % 4))
     assert_cleared_up(tmp_path, process)
 
 
-def test_an_error_while_it_is_cleared_up_does_not_hide_the_interruption(tmp_path):
-    process = start(tmp_path, "failing")
+def test_an_error_while_it_is_cleared_up_does_not_hide_the_interruption(tmp_path, start):
+    process = start("failing")
     process.send_signal(signal.SIGTERM)
     assert_cleared_up(tmp_path, process)
 
 
-def test_nohup_is_respected(tmp_path):
-    process = start(tmp_path, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+def test_nohup_is_respected(tmp_path, start):
+    process = start(before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     process.send_signal(signal.SIGHUP)
     with pytest.raises(subprocess.TimeoutExpired):  # it works on: never true if it had ended
         process.wait(0.3)
@@ -120,15 +139,18 @@ def test_profiling_that_gets_many_signals_loses_nothing_and_goes_on(tmp_path):
     pipe, kept = subprocess.PIPE, b""
     for number in NUMBERS:
         process = subprocess.Popen([sys.executable, "-m", "hwnas", *PROFILE], stdout=pipe, stderr=pipe, text=True,
-                                   env=environment, cwd=tmp_path)  # fmt: skip
+                                   env=environment, cwd=tmp_path, preexec_fn=heard)  # noqa: PLW1509  # fmt: skip
         deadline = time.monotonic() + DEADLINE_S
-        while not path.exists() or path.read_bytes().count(b"\n") <= kept.count(b"\n"):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.005)
-        for turn in range(20):
-            process.send_signal(number)
-            time.sleep(0.002 * (turn % 3))
-        _, errors = process.communicate(timeout=DEADLINE_S)
+        try:
+            while not path.exists() or path.read_bytes().count(b"\n") <= kept.count(b"\n"):
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.005)
+            for turn in range(20):
+                process.send_signal(number)
+                time.sleep(0.002 * (turn % 3))
+            _, errors = process.communicate(timeout=DEADLINE_S)
+        finally:
+            process.kill()
         said = [line for line in errors.splitlines() if line.startswith("hwnas: ")]
         assert process.returncode == 130 and "Traceback" not in errors and len(said) == 1, errors
         now = path.read_bytes()
