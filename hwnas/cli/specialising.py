@@ -82,6 +82,7 @@ def _request(job: Job, asked: Asked, budget_ms: Mapping[str, float]) -> BundleRe
         data=encodable(job.data or DEFAULT_DATA),
         limits={key: value for key, value in limits.items() if value is not None},
         budget_ms=budget_ms,
+        available=asked.available,
     )
 
 

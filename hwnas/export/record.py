@@ -42,6 +42,7 @@ class BundleRequest:
     data: str
     limits: Mapping[str, float]  # besides latencies, by the names that `hwnas.search.limits.Limits` has for them
     budget_ms: Mapping[str, float]  # by device
+    available: bool = False  # among choices whose blocks had a time, the others left out
 
     def __post_init__(self) -> None:
         # 9us and 0.009ms are the same, which floats do not know.
@@ -60,6 +61,7 @@ class BundleRequest:
             data=fields.text("data"),
             limits=_limits(fields.record("limits")),
             budget_ms=_limits(fields.record("budget_ms")),
+            available="available" in fields and fields.flag("available"),  # earlier versions did not say
         )
 
     def facts(self) -> Facts:
@@ -69,11 +71,12 @@ class BundleRequest:
     def suffix(self, resolutions: tuple[int, ...], data: str) -> str:
         """What tells the bundle's folder from that of the same budget without further limits.
 
-        It is empty if no other limits, sizes or data were asked for than the usual `resolutions` and `data`.
+        It is empty if no other limits, sizes, choices or data were asked for than the usual `resolutions` and `data`.
         """
         unusual: Facts = {"limits": self.limits} if self.limits else {}
         unusual |= {"resolutions": self.resolutions} if self.resolutions != resolutions else {}
         unusual |= {"data": self.data} if self.data != data else {}
+        unusual |= {"available": True} if self.available else {}
         text = json.dumps(unusual, sort_keys=True)
         return f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}" if unusual else ""
 

@@ -158,7 +158,7 @@ def test_a_bundle_for_another_request_is_not_overwritten(tmp_path, files):
     before = files(tmp_path)
     for other in (
         request(limits={"macs": 1e6}), request(data="cifar10"), request(resolutions=(32,)),
-        request(budget_ms={"host": 0.1000001}),
+        request(budget_ms={"host": 0.1000001}), request(available=True),
     ):  # fmt: skip
         with pytest.raises(InvalidInputError, match="made for something else"):
             check_place(place, other)

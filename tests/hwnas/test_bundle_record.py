@@ -21,7 +21,9 @@ JOINT = replace(RECORD, devices=(on_device("host", 0.1, 0.09), on_device("twin",
 EARLIER = {key: value for key, value in RECORD.facts().items() if key != "request"}
 
 
-@pytest.mark.parametrize("record", [RECORD, JOINT, replace(RECORD, request=request(limits={"macs": 1e6}))])
+@pytest.mark.parametrize(
+    "record", [RECORD, JOINT, replace(RECORD, request=request(limits={"macs": 1e6}, available=True))]
+)
 def test_what_is_written_is_what_is_read(tmp_path, record):
     (tmp_path / NAME).write_bytes(record.content())
     assert BundleRecord.read(tmp_path / NAME) == record
@@ -29,6 +31,12 @@ def test_what_is_written_is_what_is_read(tmp_path, record):
 
 def test_a_record_of_an_earlier_version_says_no_request():
     assert BundleRecord.of(Fields.of(EARLIER, "it")) == RECORD
+
+
+def test_a_request_of_an_earlier_version_was_for_all_choices():
+    facts = JOINT.facts()
+    assert facts["request"].pop("available") is False
+    assert BundleRecord.of(Fields.of(facts, "it")) == JOINT
 
 
 def test_keys_of_a_later_version_are_kept():
@@ -138,6 +146,7 @@ def test_the_folder_of_a_plain_request_has_a_plain_name_and_every_other_request_
         {"limits": {"macs": 1e6}}, {"limits": {"macs": 1.0000001e6}}, {"limits": {"params": 1e6}}, {"data": "cifar10"},
         {"resolutions": (32, 40)}, {"space": "digits@0.5"}, {"budget_ms": {"host": 0.1234567}},
         {"budget_ms": {"host": 0.1234568}}, {"limits": {"macs": 1e6, "confidence_pct": 95.0}},
+        {"available": True}, {"available": True, "limits": {"macs": 1e6}},
     ]  # fmt: skip
     assert len({name(), *(name(**other) for other in others)}) == 1 + len(others)
     assert name(limits={"macs": 1e6}).startswith("host-fake-fp32-t1-b1-digits-0.1ms-")

@@ -62,8 +62,8 @@ def budget_ms(model):
     return round(least + 0.5 * (greatest - least), 4)
 
 
-def specialize(hwnas, workspace, budget_ms):
-    done = hwnas("specialize", "--latency", f"{budget_ms}ms", *FAKE, "--workspace", workspace)
+def specialize(hwnas, workspace, budget_ms, *more):
+    done = hwnas("specialize", "--latency", f"{budget_ms}ms", *FAKE, *more, "--workspace", workspace)
     assert done.code == 0, done.err
     found = done.only
     assert found["interval_ms"][1] <= found["budget_ms"]
@@ -114,6 +114,15 @@ def test_a_candidate_is_exported_once_for_all_devices(hwnas, workspace, budget_m
     monkeypatch.setattr(module, "export_proven", lambda net, *how: exported.append(how[0]) or export(net, *how))
     found = specialize(hwnas, workspace, budget_ms)
     assert exported.count("onnx") == found["attempts"]
+
+
+def test_a_network_of_what_is_available_does_not_replace_the_one_of_all_choices(hwnas, workspace, budget_ms, files):
+    plain = Path(specialize(hwnas, workspace, budget_ms)["bundle"])
+    before = files(plain)
+    other = Path(specialize(hwnas, workspace, budget_ms, "--available")["bundle"])
+    assert other != plain and files(plain) == before
+    asked = [json.loads((folder / "bundle.json").read_text())["request"] for folder in (plain, other)]
+    assert asked[0] | {"available": True} == asked[1] and asked[0] != asked[1]
 
 
 @pytest.mark.parametrize("command", ["specialize", "search"])
