@@ -98,7 +98,7 @@ def _fitted(space: SearchSpace, made: "_Evaluations", seed: int, report: Report)
     More are made only while its held-out error is larger than what evaluations are themselves uncertain by.
     """
     spread = evenly_spread(space, EVALUATED_SUBNETS, np.random.default_rng(seed))
-    rows = iter(spread[_interleaved(len(spread))])
+    rows = (row for row in spread[_interleaved(len(spread))] if space.arch(row) not in made.known)
     wanted = FIRST_SUBNETS - sum(arch.space == space.name for arch in made.known)
     while True:
         spare = None if made.left is None else made.left - 2 * FINALISTS  # what is left for the finalists

@@ -23,6 +23,71 @@ def test_the_best_comes_first_and_of_equal_ones_the_first_that_was_found():
     assert found.scores.tolist() == [0.7, 0.7, 0.5, 0.5]
 
 
+def test_of_many_equal_scores_the_order_is_that_of_finding_them():
+    rows, scores = np.arange(200)[:, None], np.arange(200) % 3 / 2
+    found = Found.of(rows, scores, 200)
+    assert found.population[:, 0].tolist() == [*range(2, 200, 3), *range(1, 200, 3), *range(0, 200, 3)]
+
+
+class Scripted:
+    """An algorithm that proposes what a test says, and nothing more; notes what it is told."""
+
+    def __init__(self, *proposed):
+        self.proposed, self.told, self.planned = list(proposed), [], []
+
+    def __call__(self, *given):
+        self.given = given
+        return self
+
+    def plan(self, *what):
+        self.planned.append(what)
+
+    def ask(self):
+        return self.proposed.pop(0) if self.proposed else np.empty((0, len(DIGITS.sizes)), np.intp)
+
+    def tell(self, population, scores):
+        self.told.append((population.tolist(), scores.tolist()))
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    def begin(*proposed):
+        made = Scripted(*proposed)
+        made.names = []
+        monkeypatch.setattr("hwnas.search.algorithms.load", lambda name: made.names.append(name) or made)
+        return made
+
+    return begin
+
+
+def test_a_search_ends_when_nothing_is_left_to_propose_and_says_so(scripted):
+    rows = DIGITS.sample(30, np.random.default_rng(0))
+    made, told = scripted(rows[:20], rows[20:]), []
+    found = searched(100, Constraints(), report=lambda _, done, text: told.append((done, text)))
+    assert found.evaluations == len(found.scores) == 30 and not made.proposed
+    assert [done for done, _ in told] == [0.2, 0.3, 1.0] and told[-1][1] == f"best {MACS(rows).max():.4f}"
+
+
+def test_the_algorithm_is_told_of_all_that_is_scored_and_of_what_was_known_before(scripted):
+    rows = DIGITS.sample(30, np.random.default_rng(0))
+    made = scripted(rows[:20], rows[20:])
+    known = Found.of(rows[:1], MACS(rows[:1]), 1)
+    found = searched(25, Constraints(), start=[known])
+    assert made.told == [(part.tolist(), MACS(part).tolist()) for part in (rows[:1], rows[:20], rows[20:25])]
+    assert found.evaluations == 25 and len(found.population) == 26
+
+
+def test_gains_choose_annealing_and_are_planned_with_and_a_name_that_is_given_wins(scripted):
+    for gains, given, name in (
+        (None, None, "evolution"),
+        (MACS.exchanged, None, "annealing"),
+        (None, "nsga2", "nsga2"),
+    ):
+        made = scripted()
+        searched(7, gains=gains, algorithm=given)
+        assert made.names == [name] and made.planned == [(7, gains)] and made.given[:2] == (DIGITS, HALF)
+
+
 @pytest.mark.parametrize("evaluations", [1, 33, 500])
 def test_evaluations_are_counted_and_never_exceeded(evaluations):
     found = searched(evaluations)

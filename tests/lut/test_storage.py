@@ -1,6 +1,7 @@
 """A log gives back what was put in, however it was cut off, and refuses what is not its own."""
 
 import json
+import math
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -191,6 +192,25 @@ def test_a_log_is_read_again_only_where_others_appended(tmp_path: Path, monkeypa
     second.append({"n": 2})
     second.append({"n": 3})
     assert len(times_read) == 1 and second.records == [*RECORDS, {"n": 2}, {"n": 3}]
+
+
+def test_a_lock_that_cannot_be_had_is_an_error_of_the_log(tmp_path: Path) -> None:
+    log = begin(tmp_path / "log", RECORDS[0])
+    (tmp_path / "log.lock").unlink(missing_ok=True)
+    (tmp_path / "log.lock").mkdir()
+    for write in (lambda: log.append(RECORDS[1]), lambda: log.writing().__enter__()):
+        with pytest.raises(InvalidInputError, match="log cannot be written: Is a directory"):
+            write()
+    assert read(tmp_path / "log").records == RECORDS[:1]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_not_kept_and_leaves_the_log_as_it_is(tmp_path: Path, number: float) -> None:
+    log = begin(tmp_path / "log", RECORDS[0])
+    with pytest.raises(InvalidInputError, match="a record with an infinite number, or none"):
+        log.append({"deep": [{"n": number}]})
+    log.append(RECORDS[1])
+    assert read(tmp_path / "log").records == log.records == RECORDS[:2]
 
 
 def test_the_right_to_write_ends_with_an_error_in_between(tmp_path: Path) -> None:
