@@ -58,7 +58,7 @@ def train(
     check_shares(plan, processes)
     recipe, mode, place = open_recipe(plan.recipe), net.training, next(net.parameters()).device
     precision = Precision.best(processes.device)
-    run = Run.begin(net.to(processes.device).train(), recipe, plan, precision, dataset.name, begun)
+    run = Run.begin(net.to(processes.device).train(), recipe, plan, precision, dataset.name, begun, dataset)
     if resume:
         run.resume(checkpoint, processes)
     journal, pace, saved_at = journal or Journal(), Pace(plan, run.seconds), time.monotonic()

@@ -13,16 +13,17 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from hwnas.nets.supernet import Supernet
-from hwnas.training.datasets import canonical
+from hwnas.training.datasets import Dataset, canonical
 from hwnas.training.distributed import Processes
 from hwnas.training.plan import TrainPlan
 from hwnas.training.precision import Precision
 from hwnas.training.recipes import Finishing, Recipe, Remembering
-from hwnas.training.weights import read_tensors, unusable
+from hwnas.training.weights import compare_data, data_facts, read_tensors, unusable
 from lut.storage import write_atomically
 from profilers.errors import InvalidInputError, first_line
 from profilers.reading import Fields
 
+NOT_DESCRIBED = ("plan", "scaler", "class_names", "listing")  # of a checkpoint's header
 EMA_BEGINS = 10  # the average follows weights that have only begun to learn more closely
 
 
@@ -45,6 +46,7 @@ class Run:
     precision: Precision
     ema: float
     identity: dict[str, Any]  # what a checkpoint must be of
+    dataset: Dataset | None = None  # whose classes a checkpoint must have been trained on
     average: dict[str, Tensor] = field(default_factory=dict)  # of the weights, if `ema`
     averaged: int = 0  # steps that are in the average
     step: int = 0  # those of earlier trainings counted
@@ -60,15 +62,16 @@ class Run:
         precision: Precision,
         data: str,
         begun: Begun | None = None,
+        dataset: Dataset | None = None,
     ) -> Self:
-        """A run on the data set `data`, before its first step."""
+        """A run on the data set called `data`, before its first step; checkpoints tell of the classes of `dataset`."""
         identity = {
             "space": net.space.name,
             "data": data,
             "plan": asdict(plan),
             "begun": asdict(begun) if begun else None,
         }
-        run = cls(net, recipe, optimizer_of(net, plan), precision, plan.ema, identity)
+        run = cls(net, recipe, optimizer_of(net, plan), precision, plan.ema, identity, dataset)
         run.step = begun.steps if begun else 0
         run.forget_steps()
         return run
@@ -139,7 +142,7 @@ class Run:
     def resume(self, path: Path, processes: Processes) -> None:
         """Go on from a checkpoint, if there is one; the first process reads it.
 
-        Raises InvalidInputError if it is damaged or of another run.
+        Raises InvalidInputError if it is damaged, of another run, or of other classes; warns of other images.
         """
         found, state = read_tensors(path) if processes.first and path.exists() else ({}, {})
         state = json.loads(processes.shared(json.dumps(state).encode()))
@@ -154,6 +157,10 @@ class Run:
                 f"{path} is a checkpoint of another training run ({_described(state)}): finish that one with its own "
                 "settings, remove that file, or give --restart to train anew"
             )
+        if self.dataset:
+            names, listing = state.get("class_names"), state.get("listing")
+            known = tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
+            compare_data(path, known, listing if isinstance(listing, str) else "", self.dataset)
         try:
             self._load(tensors, state)
         except (InvalidInputError, IndexError, KeyError, OverflowError, TypeError, ValueError, RuntimeError) as error:
@@ -168,6 +175,7 @@ class Run:
             "seconds": self.seconds,
             "averaged": self.averaged,
             "scaler": self.precision.scaler.state_dict(),
+            **(data_facts(self.dataset) if self.dataset else {}),
         }
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -249,4 +257,4 @@ def optimizer_of(net: nn.Module, plan: TrainPlan) -> torch.optim.Optimizer:
 def _described(state: dict[str, Any]) -> str:
     plan = state.get("plan")
     settings = {**state, **(plan if isinstance(plan, dict) else {})}
-    return ", ".join(f"{key} {value}" for key, value in settings.items() if key not in ("plan", "scaler"))
+    return ", ".join(f"{key} {value}" for key, value in settings.items() if key not in NOT_DESCRIBED)

@@ -161,6 +161,7 @@ class SupernetTraining:
                 f"{self.supernet} was trained with other settings: give those to train it further, or --restart to "
                 "train it anew"
             )
+        trained.compare(self.dataset)
         done = int(trained.plan["steps"])
         if not plan.time_s and plan.steps < done:
             raise InvalidInputError(
@@ -173,9 +174,10 @@ class SupernetTraining:
         return Decision(steps, NEXT, begun, done=not steps)
 
     def _of_these_settings(self, header: dict[str, Any]) -> bool:
-        """Whether a checkpoint is of a training anew with these settings."""
+        """Whether a checkpoint is of a training anew with these settings, of these classes."""
         identity = {"space": self.space.name, "data": self.dataset.name, "plan": asdict(self.plan), "begun": None}
-        return {key: header.get(key) for key in identity} == identity
+        names = header.get("class_names")  # earlier versions did not say
+        return {key: header.get(key) for key in identity} == identity and names in (None, [*self.dataset.classes])
 
     def _take_metrics_to(self, folder: Path) -> None:
         """What a training goes on from comes with its metrics: the folder's own, or those of the finished supernet."""

@@ -67,26 +67,41 @@ class TrainedSupernet:
                 f"{dataset.name} has images of {'x'.join(map(str, dataset.shape))} and {len(dataset.classes)} classes; "
                 f"{self.path} takes {space.image_chs}x{hw}x{hw} and tells {space.classes} apart: choose another --data"
             )
-        self._compare(dataset)
+        self.compare(dataset)
         return dataset
 
-    def _compare(self, dataset: Dataset) -> None:
-        """Refuse other classes than it was trained on, and tell of other images."""
-        if self.class_names and tuple(dataset.classes) != self.class_names:
-            now = [name for name in dataset.classes if name not in self.class_names]
-            then = [name for name in self.class_names if name not in dataset.classes]
-            changed = f"{listed(now)} instead of {listed(then)}" if now else "the same in another order"
-            raise InvalidInputError(
-                f"{dataset.name} has other classes than {self.path} was trained on: {changed}; rename them as they "
-                "were, or train with --restart"
-            )
-        if self.listing and self.listing != listing_of(dataset):
-            warnings.warn(
-                f"the files of {dataset.name} have changed since {self.path} was trained; accuracies found "
-                "before are of the images as they were",
-                DataChangedWarning,
-                stacklevel=4,
-            )
+    def compare(self, dataset: Dataset) -> None:
+        """Refuse, by InvalidInputError, other classes than it was trained on, and warn of other images."""
+        compare_data(self.path, self.class_names, self.listing, dataset)
+
+
+def data_facts(dataset: Dataset) -> dict[str, Any]:
+    """What the header of a file of weights says of the data set that they are trained on, besides its name."""
+    return {"class_names": list(dataset.classes), "listing": listing_of(dataset)}
+
+
+def compare_data(path: Path, class_names: tuple[str, ...], listing: str, dataset: Dataset) -> None:
+    """Raise InvalidInputError where a data set has other classes than the weights in a file were trained on.
+
+    `class_names` and `listing` are what the file's header says, empty if nothing. Warns of other images.
+    """
+    if class_names and tuple(dataset.classes) != class_names:
+        now = [name for name in dataset.classes if name not in class_names]
+        then = [name for name in class_names if name not in dataset.classes]
+        changed = "the same in another order"
+        if now or then:
+            changed = f"{listed(now) or 'none'} instead of {listed(then) or 'none'}"
+        raise InvalidInputError(
+            f"{dataset.name} has other classes than {path} was trained on: {changed}; rename them as they were, or "
+            "train with --restart"
+        )
+    if listing and listing != listing_of(dataset):
+        warnings.warn(
+            f"the files of {dataset.name} have changed since {path} was trained; accuracies found before are of the "
+            "images as they were",
+            DataChangedWarning,
+            stacklevel=4,
+        )
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -161,7 +176,7 @@ def save_supernet(
         "plan": plan,
         **({"origin": dict(origin)} if origin else {}),
         **({"parts": [dict(part) for part in parts]} if parts else {}),
-        **({"class_names": list(dataset.classes), "listing": listing_of(dataset)} if dataset else {}),
+        **(data_facts(dataset) if dataset else {}),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
     if wrong := unusable(tensors):

@@ -17,7 +17,7 @@ from hwnas.training.precision import Precision
 from hwnas.training.recipes import open_recipe
 from hwnas.training.run import Begun, Run
 from hwnas.training.supernet_training import SupernetTraining
-from hwnas.training.weights import load_supernet, read_tensors
+from hwnas.training.weights import DataChangedWarning, load_supernet, read_tensors
 from profilers.errors import InvalidInputError
 
 SPACE = open_space("digits@0.1", resolutions=(8,), classes=5)
@@ -48,8 +48,9 @@ def drawn():
     return Counted.drawn
 
 
-def training(folder, plan=PLAN, **options):
-    data = Counted((1, 8, 8), tuple("abcde"))
+def training(folder, plan=PLAN, classes="abcde", listing="", **options):
+    data = Counted((1, 8, 8), tuple(classes))
+    data.listing = listing
     return SupernetTraining(SPACE, data, plan, folder / "s" / "supernet.safetensors", data.name, every_s=0.0, **options)
 
 
@@ -151,6 +152,38 @@ def test_a_restart_that_cannot_be_leaves_every_file_as_it_is(finished, change):
         with pytest.raises(InvalidInputError):
             training(finished, replace(OTHER, **change)).run(restart=True)
         assert content(finished) == before
+
+
+@pytest.mark.parametrize(("classes", "told"), [("abcdX", "X instead of e"), ("abced", "the same in another order")])
+def test_renamed_classes_are_noticed_before_a_training_goes_on_or_further(finished, tmp_path, classes, told):
+    unfinished = tmp_path / "unfinished"
+    with pytest.raises(BrokenError):
+        training(unfinished, report=broken_at(3)).run()
+    for folder, plan in ((unfinished, PLAN), (finished, MORE)):
+        before = content(folder)
+        with pytest.raises(InvalidInputError, match=f"other classes than .*: {told}; rename them"):
+            training(folder, plan, classes).run()
+        assert content(folder) == before
+        assert training(folder, plan).run() == plan.steps
+
+
+def test_changed_files_of_the_same_classes_are_told_and_trained_on(tmp_path, drawn):
+    with pytest.raises(BrokenError):
+        training(tmp_path, listing="then", report=broken_at(3)).run()
+    drawn.clear()
+    with pytest.warns(DataChangedWarning, match="the files of noise have changed"):
+        assert training(tmp_path, listing="now").run() == 3
+    assert drawn == [2]
+    with pytest.warns(DataChangedWarning, match="the files of noise have changed"):
+        assert training(tmp_path, MORE, listing="later").run() == 5
+
+
+def test_a_restart_with_renamed_classes_begins_anew_and_not_where_the_other_was(finished, drawn):
+    with pytest.raises(BrokenError):
+        training(finished, OTHER, report=broken_at(3)).run(restart=True)
+    drawn.clear()
+    assert training(finished, OTHER, "abcdX").run(restart=True) == 3 and drawn == [0, 1, 2]
+    assert load_supernet(supernet(finished)).class_names == tuple("abcdX")
 
 
 @pytest.mark.parametrize("step", [4, 5])
