@@ -15,11 +15,14 @@ from profilers.measurement import (
     CALM_QUANTILE,
     CALM_TOLERANCE,
     CONFIDENCE,
+    LEAST_BATCH,
     LEAST_CALM,
     Measurement,
     Plan,
     Visit,
+    all_undisturbed,
     calm_sentinel_ms,
+    calmest_batch_ms,
     plan_named,
     undisturbed,
 )
@@ -212,3 +215,37 @@ def test_what_disturbs_between_the_sentinels_runs_moves_the_lower_quartile_less_
         of_medians.append(upward_move(*(Measurement(tuple(v.ms for v in found)) for found in (visits, longer))))
     assert all(0 <= latency < 0.01 for latency, _ in of_quartiles)
     assert (np.mean(of_quartiles, axis=0) < np.mean(of_medians, axis=0)).all()
+
+
+def readings(sentinel_ms: float, count: int) -> list[Visit]:
+    return [Visit(1.0, sentinel_ms)] * count
+
+
+def test_the_calmest_batch_is_the_fastest_of_those_that_are_large_enough_to_be_believed() -> None:
+    slow, fast, lucky = readings(0.13, 300), readings(0.1, LEAST_BATCH), readings(0.05, LEAST_BATCH - 1)
+    assert calmest_batch_ms([slow, lucky, fast]) == 0.1
+    assert calmest_batch_ms([slow, lucky]) == 0.13
+
+
+def test_where_every_batch_is_small_all_of_them_are_read_together() -> None:
+    few = [readings(0.13, 60), readings(0.1, 3), readings(0.12, 37)]
+    together = calm_sentinel_ms(visit for batch in few for visit in batch)
+    assert calmest_batch_ms(iter(few)) == together > 0.11
+
+
+def test_the_best_pace_is_found_over_all_models_that_were_measured_together() -> None:
+    visits = {"calm": [Visit(2.0, 0.1)] * 10, "slowed": [Visit(4.0, 0.13)] * 10}
+    found = all_undisturbed(visits)
+    assert found == {name: undisturbed(of_one, 0.1) for name, of_one in visits.items()}
+    assert found["calm"].calm_visits == 10 and found["slowed"].calm_visits == 0
+
+
+def test_just_enough_calm_visits_are_believed_and_one_fewer_are_not() -> None:
+    calm, slowed = Visit(2.0, CALM_TOLERANCE * 0.1), Visit(3.0, 0.1301)
+    assert undisturbed([calm] * LEAST_CALM + [slowed] * 9, 0.1) == Measurement((2.0,) * LEAST_CALM, CALM_QUANTILE)
+    assert undisturbed([calm] * (LEAST_CALM - 1) + [slowed] * 9, 0.1).calm_visits == 0
+
+
+def test_a_measurement_is_told_with_its_interval_and_how_much_it_rests_on() -> None:
+    assert str(Measurement((2.0, 2.0, 2.0))) == "2 ms [2, 2] over 3 calm visits"
+    assert str(Measurement((2.0, 2.0, 2.0), doubt=1.25)) == "2 ms [1.6, 2.5] over 0 calm visits"
