@@ -1,20 +1,25 @@
 """What is attainable: the least and the greatest that networks of a space can take, exactly, and who fits a budget."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+
+import numpy as np
 
 from hwnas import costs
 from hwnas.pricing import latency_model
 from hwnas.space import SearchSpace
 from hwnas.spaces import names, open_space
-from lut.blocks import Block
+from lut.blocks import Block, chain
 from lut.compiled import Compiled
-from lut.latency_model import LatencyModel
+from lut.layers import random_weights
 from lut.table import LatencyTable
-from profilers.errors import HwnasError
+from profilers.errors import DeviceError, HwnasError
+from profilers.measurement import Plan, all_undisturbed
+from profilers.profiler import Profiler
 
 FAR_ABOVE = 2.0  # times the largest network: a budget for which another space is worth a line
+FIRST_LOOK = Plan(target_pct=10.0, min_samples=5, max_rounds=10, time_limit_s=3.0)
 
 
 @dataclass(frozen=True)
@@ -62,28 +67,55 @@ def _spaces_of(table: LatencyTable) -> list[SearchSpace]:
     return opened
 
 
-def fitting(budget_ms: float, space: SearchSpace, model: LatencyModel) -> list[Estimate]:
+def measured_range(profiler: Profiler, space: SearchSpace) -> Range:
+    """What the smallest and the largest network take in ms, measured in a few seconds: a first look, and no more.
+
+    Raises DeviceError if the device fails.
+    """
+    weights = random_weights(np.random.default_rng(0))
+    ends = {
+        str(arch): profiler.model(
+            chain([(block, weights) for block in space.layers(arch).values()], profiler.device.batch)
+        )
+        for arch in (space.smallest, space.largest)
+    }
+    visits = profiler.visits(ends, FIRST_LOOK)
+    if not all(visits.values()):
+        raise DeviceError(f"{profiler.device.name} did not run the smallest and the largest network in time")
+    found = [measured.latency_ms for measured in all_undisturbed(visits).values()]
+    return Range(min(found), max(found))
+
+
+def fitting(budget_ms: float, space: SearchSpace, latency_ms: Range) -> list[Estimate]:
     """Other spaces with networks for the budget; the one whose largest network is nearest to it first.
 
     By their range of MACs, scaled by what the device takes for a MAC between the smallest and the largest network of
-    `space`: an estimate, for which nothing is measured.
+    `space`, which take `latency_ms`: an estimate, for which nothing is measured.
     """
-    macs, latency = Range.of(costs.macs(space)), Range.of(model.cost)
-    ms_per_mac = (latency.greatest - latency.least) / max(macs.greatest - macs.least, 1.0)
+    macs = Range.of(costs.macs(space))
+    ms_per_mac = (latency_ms.greatest - latency_ms.least) / max(macs.greatest - macs.least, 1.0)
     found = []
     for name in names():
         if name != space.name.partition("@")[0]:
             other = open_space(name)
             there = Range.of(costs.macs(other))
             scaled = Range(there.least * ms_per_mac, there.greatest * ms_per_mac)
-            if latency.greatest < scaled.greatest and scaled.least <= budget_ms:
+            if latency_ms.greatest < scaled.greatest and scaled.least <= budget_ms:
                 found.append(Estimate(other, scaled))
     return sorted(found, key=lambda one: abs(min(one.latency_ms.greatest / budget_ms, 1.0) - 1.0))
 
 
-def advice(budgets_ms: Mapping[str, float], space: SearchSpace, models: Mapping[str, LatencyModel]) -> str:
-    """One line where every device's budget is far above the space's largest network; empty where one is not."""
-    largest = {name: models[name].cost.greatest() for name in budgets_ms}
+def advice(
+    budgets_ms: Mapping[str, float],
+    space: SearchSpace,
+    latencies_ms: Mapping[str, Range],
+    command: Callable[[SearchSpace], str],
+) -> str:
+    """One line where every device's budget is far above the space's largest network; empty where one is not.
+
+    `command` gives what to type for another space, "" for nothing.
+    """
+    largest = {name: latencies_ms[name].greatest for name in budgets_ms}
     if not budgets_ms or any(limit_ms < FAR_ABOVE * largest[name] for name, limit_ms in budgets_ms.items()):
         return ""
     name, limit_ms = next(iter(budgets_ms.items()))
@@ -91,13 +123,11 @@ def advice(budgets_ms: Mapping[str, float], space: SearchSpace, models: Mapping[
         f"{limit_ms:.4g} ms is {limit_ms / largest[name]:.0f} times what the largest network of {space.name} takes on "
         f"{name} ({largest[name]:.3g} ms), and a larger space may do better"
     )
-    others = fitting(limit_ms, space, models[name])
+    others = fitting(limit_ms, space, latencies_ms[name])
     if not others:
         return told
     estimates = ", ".join(
         f"{one.space.name} (about {one.latency_ms.least:.2g} to {one.latency_ms.greatest:.2g} ms)" for one in others[:3]
     )
-    return (
-        f"{told}: by their MACs, an estimate, the budget fits {estimates}; "
-        f"type: hwnas specialize --space {others[0].space.name} --data imagefolder:FOLDER --latency {limit_ms:.6g}ms"
-    )
+    typed = command(others[0].space)
+    return f"{told}: by their MACs, an estimate, the budget fits {estimates}" + (f"; type: {typed}" if typed else "")

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import hwnas
 from hwnas import costs
 from hwnas.accuracy_files import read_accuracy
 from hwnas.arch import Arch
-from hwnas.attainable import advice
+from hwnas.attainable import Range, advice, measured_range
 from hwnas.cli.display import ProgressDisplay, say
 from hwnas.cli.steps import Job, check_data, evaluator_of, ready_supernet, ready_table
+from hwnas.cli.suggesting import specialize_command
 from hwnas.cli.values import count, size_bytes
 from hwnas.coverage import left_out
 from hwnas.pricing import latency_model
@@ -38,8 +39,9 @@ from hwnas.workflows.requirements import check_training
 from lut.latency_model import LatencyModel
 from lut.table import LatencyTable
 from profilers import backends
-from profilers.errors import InvalidInputError
+from profilers.errors import DeviceError, InvalidInputError
 from profilers.installed import check_installed
+from profilers.profiler import Profiler
 
 PROXY = "MACs"  # stands in for an accuracy where none is known
 
@@ -95,7 +97,7 @@ class Priced:
     def of(cls, jobs: Mapping[str, Job], space: SearchSpace, asked: Asked, *, auto: bool) -> "Priced":
         """Profiles what lacks, where `auto`; raises InfeasibleError if none of the budgets can be kept."""
         needed = () if asked.available else None
-        tables = _ready_tables(jobs, asked, auto=auto)
+        tables, told = _ready_tables(jobs, space, asked, auto=auto)
         models = {name: latency_model(table, space, asked.guess, needed=needed) for name, table in tables.items()}
         for name, model in models.items():
             if model.unavailable:
@@ -111,9 +113,9 @@ class Priced:
             if one:
                 say(f"hwnas: {one.error}")
         kept = [number for number, one in enumerate(why_not) if not one]
-        for note in dict.fromkeys(advice(asked.budgets[number], space, models) for number in kept):
-            if note:
-                say(note)
+        if not told:
+            ranges = {name: Range.of(model.cost) for name, model in models.items()}
+            _tell_of_other_spaces([asked.budgets[number] for number in kept], ranges, jobs, space, asked)
         for problem in (problems[number] for number in kept):
             for constraint in problem.all:
                 if constraint.loose():
@@ -125,14 +127,49 @@ class Priced:
         )  # fmt: skip
 
 
-def _ready_tables(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> dict[str, LatencyTable]:
-    """The jobs' tables by device, profiled first where they are missing and `auto`."""
+def _ready_tables(
+    jobs: Mapping[str, Job], space: SearchSpace, asked: Asked, *, auto: bool
+) -> tuple[dict[str, LatencyTable], bool]:
+    """The jobs' tables by device, profiled first where they are missing and `auto`.
+
+    Also whether it was told before that, by a first look at a device, that another space fits a budget.
+    """
+    tables, told = dict[str, LatencyTable](), False
     for job in jobs.values():
         if auto and not job.table_path.exists():
             check_installed(job.device)  # for all devices, before the first is measured for minutes
-    return {
-        name: ready_table(job, auto=auto, guess=asked.guess, available=asked.available) for name, job in jobs.items()
-    }
+
+    def look(profiler: Profiler) -> None:
+        nonlocal told
+        name = profiler.device.name
+        if alone := [budget for budget in asked.budgets if set(budget) == {name}]:
+            with suppress(DeviceError):  # of which profiling will tell
+                told |= _tell_of_other_spaces(alone, {name: measured_range(profiler, space)}, jobs, space, asked)
+
+    for name, job in jobs.items():
+        tables[name] = ready_table(job, auto=auto, guess=asked.guess, available=asked.available, look=look)
+    return tables, told
+
+
+def _tell_of_other_spaces(
+    budgets: Sequence[Mapping[str, float]],
+    latencies_ms: Mapping[str, Range],
+    jobs: Mapping[str, Job],
+    space: SearchSpace,
+    asked: Asked,
+) -> bool:
+    """Say which spaces fit budgets that are far above this one's largest network; returns whether there were any."""
+
+    def note_on(budget: Mapping[str, float]) -> str:
+        def command(other: SearchSpace) -> str:
+            return specialize_command(budget, jobs, other, asked.limits, seed=asked.seed, evaluations=asked.subnets)
+
+        return advice(budget, space, latencies_ms, command)
+
+    notes = [note for note in dict.fromkeys(map(note_on, budgets)) if note]
+    for note in notes:
+        say(note)
+    return bool(notes)
 
 
 def search_all(jobs: Mapping[str, Job], job: Job, asked: Asked, *, auto: bool) -> list[dict[str, Any]]:

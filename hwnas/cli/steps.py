@@ -24,7 +24,7 @@ from profilers.device import Device, fingerprint
 from profilers.errors import InvalidInputError
 from profilers.installed import check_installed
 from profilers.measurement import PLANS, Plan
-from profilers.profiler import open_profiler
+from profilers.profiler import Profiler, open_profiler
 
 if TYPE_CHECKING:
     from hwnas.training.datasets import Dataset
@@ -114,12 +114,16 @@ class Job:
         return table
 
 
-def run_profile(job: Job, plan: Plan, report: Report, begun: Callable[[int], None] = lambda _: None) -> ProfileSummary:
-    """Profile the job's space on its device; `begun` is told how many blocks lack, once the device is found to work."""
+Begun = Callable[[Profiler, int], None]
+"""Called with a device that is found to work, and the number of blocks to measure on it, before that begins."""
+
+
+def run_profile(job: Job, plan: Plan, report: Report, begun: Begun = lambda *_: None) -> ProfileSummary:
+    """Profile the job's space on its device."""
     check_installed(job.device)
     with open_profiler(job.device, say_of(job.device.name)) as profiler:
         table = LatencyTable.open(job.table_path, job.device.name, profiler.fingerprint())
-        begun(len(table.missing(job.space.vocabulary)))
+        begun(profiler, len(table.missing(job.space.vocabulary)))
         return profile(job.space, profiler, table, plan, report)
 
 
@@ -128,10 +132,18 @@ def check_data(job: Job) -> None:
     project.check_dataset(Project(job.space, job.data, job.supernet))
 
 
-def ready_table(job: Job, *, auto: bool, guess: str | None = None, available: bool = False) -> LatencyTable:
+def ready_table(
+    job: Job,
+    *,
+    auto: bool,
+    guess: str | None = None,
+    available: bool = False,
+    look: Callable[[Profiler], None] = lambda _: None,
+) -> LatencyTable:
     """The job's table with everything a latency model needs, profiled first where it is missing and `auto`.
 
-    Where what is `available` will do, a table that is there stays as it is.
+    Where what is `available` will do, a table that is there stays as it is. A device that is going to be profiled is
+    given to `look` before.
     """
     if job.table_path.exists():
         table = job.table()  # a damaged or foreign one is not mended by measuring
@@ -147,7 +159,8 @@ def ready_table(job: Job, *, auto: bool, guess: str | None = None, available: bo
         raise InvalidInputError(f"{job.device.name} was not profiled yet; measure with: {command}")
     plan = PLANS["default"]
 
-    def begun(count: int) -> None:
+    def begun(profiler: Profiler, count: int) -> None:
+        look(profiler)
         say(
             f"{job.device.name} is not profiled for {job.space.name} yet: measuring {count} blocks and whole networks, "
             f"about {plan.time_limit_s:.0f} s for each batch of them"
