@@ -2,11 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from lut.blocks import chain
+from lut.layers import random_weights
 from profilers import remote
+from profilers.formats import write
+from profilers.local import sentinel_graph
 
-from ..kit import Outcome
+from ..kit import TINY, Outcome
 from .sabotage import settle
 from .scenes import Scene, brief, scene
 
@@ -66,3 +71,26 @@ def test_a_device_that_gets_hot_is_left_alone_and_the_table_says_so(on: Scene, m
     assert f"{on.name}: it got slower by heat: left alone for 1 s\n" in done.err
     seen = [state["allowed_mhz"] for state in on.table.states]
     assert seen[0] == 2000 and seen[-1] == 1500
+
+
+def test_ones_own_files_are_measured_on_a_device_and_compared(on: Scene, tmp_path) -> None:
+    one, other = (tmp_path / name for name in ("my net.onnx", "Größeres.onnx"))
+    one.write_bytes(write(sentinel_graph(1), "onnx").content)
+    weights = random_weights(np.random.default_rng(0))
+    other.write_bytes(write(chain([(b, weights) for b in TINY.layers(TINY.largest).values()]), "onnx").content)
+    done = on.hwnas("measure", one, other, "--device", on.name, "--quick", "--json")
+    assert done.code == 0, done.err
+    first, second = done.json
+    assert [facts["file"] for facts in done.json] == [str(one), str(other)]
+    for facts in done.json:
+        low, high = facts["interval_ms"]
+        assert facts["device"] == on.name and 0 < low <= facts["latency_ms"] <= high < 100
+        assert facts["all"]["repetitions"] >= 20 and facts["load_ms"] is None  # of this machine alone that is known
+    assert first["ratio"] is None and second["ratio"] > 0
+    on.assert_nothing_left()
+    shown = on.hwnas("measure", one, "--device", on.name, "--quick")
+    assert shown.code == 0 and on.name in shown.out and "not known" in shown.out
+    one.write_bytes(b"no model")
+    refused = on.hwnas("measure", one, "--device", on.name)
+    assert refused.code == 3 and "is no ONNX model" in refused.refusal
+    on.assert_nothing_left()
