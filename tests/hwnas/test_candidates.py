@@ -300,6 +300,41 @@ def test_a_net_for_two_devices_keeps_each_budget_and_is_told_by_device(specialis
     assert "devices" not in replace(found, kept={"host": found.kept["host"]}).facts()
 
 
+def test_a_budget_that_excludes_nothing_on_one_device_leaves_the_others_to_be_used(specialiser, searches, benches):
+    benches["twin"] = Bench(Device(name="twin", runtime="fake"), factor=0.8)
+    found = specialiser().specialise({"host": 2 * GREATEST_MS, "twin": BUDGET_MS})
+    assert found.attempts == len(searches.asked) == 2 and found.kept["twin"].use >= ENOUGH
+
+
+def test_what_a_candidate_means_for_the_search_is_told_as_it_goes_on(specialiser, benches):
+    told, shown = [], iter([1.2, 0.7, 0.95])
+    factors = {}
+    benches["host"].factor = lambda arch: factors.setdefault(arch, next(shown) * BUDGET_MS / predicted_ms(arch))
+    specialiser(report=lambda what, _, text: told.append(text) if what == "candidates" else None).specialise(
+        {"host": BUDGET_MS}
+    )
+    assert told == [
+        "candidate 1 takes up to 120 % of the budget: smaller ones are looked for",
+        "candidate 2 takes up to 70 % of the budget: it is kept, and larger ones are looked for",
+        "candidate 3 takes up to 95 % of the budget: it is kept",
+        "3 measured",
+    ]
+
+
+@pytest.mark.parametrize(("options", "needed"), [({}, None), ({"available": True}, ())])
+def test_blocks_without_a_time_are_done_without_only_where_that_is_asked_for(specialiser, monkeypatch, options, needed):
+    asked = []
+    monkeypatch.setattr(specialize, "latency_model", lambda *_, needed: asked.append(needed) or MODEL)
+    specialiser(**options).specialise({"host": BUDGET_MS})
+    assert set(asked) == {needed}
+
+
+def test_a_search_is_repeated_with_the_seed_it_was_given(specialiser, searches):
+    specialiser(seed=5).specialise({"host": BUDGET_MS})
+    specialiser().specialise({"host": BUDGET_MS})
+    assert [asked.seed for asked in searches.asked] == [5, 0]
+
+
 # How a candidate is measured
 
 
