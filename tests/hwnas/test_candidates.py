@@ -37,7 +37,7 @@ LEAST_MS, GREATEST_MS = COST.least()[0], COST.greatest()
 SPREAD_PCT = 5.0
 MODEL = LatencyModel(COST, Calibration(constant_ms=0.0, per_ms=1.0, errors_pct=(SPREAD_PCT, -SPREAD_PCT) * 10))
 BUDGET_MS = LEAST_MS + 0.6 * (GREATEST_MS - LEAST_MS)
-PLAN = Plan(target_pct=1.0, min_samples=20, max_rounds=100)
+PLAN = Plan(target_pct=1.0, min_samples=20, max_rounds=104)
 HERE = Fingerprint(machine="m", cores=1, runtime="fake", runtime_version="1", precision="fp32", threads=1, batch=1)
 SENTINEL_MS = 0.1
 GOLDEN = 0.6180339887498949  # multiples of it, without their whole part, fill a range evenly
@@ -310,14 +310,14 @@ def test_what_a_candidate_means_for_the_search_is_told_as_it_goes_on(specialiser
     told, shown = [], iter([1.2, 0.7, 0.95])
     factors = {}
     benches["host"].factor = lambda arch: factors.setdefault(arch, next(shown) * BUDGET_MS / predicted_ms(arch))
-    specialiser(report=lambda what, _, text: told.append(text) if what == "candidates" else None).specialise(
-        {"host": BUDGET_MS}
-    )
+    specialiser(
+        report=lambda what, share, text: told.append((share, text)) if what == "candidates" else None
+    ).specialise({"host": BUDGET_MS})
     assert told == [
-        "candidate 1 takes up to 120 % of the budget: smaller ones are looked for",
-        "candidate 2 takes up to 70 % of the budget: it is kept, and larger ones are looked for",
-        "candidate 3 takes up to 95 % of the budget: it is kept",
-        "3 measured",
+        (1 / ATTEMPTS, "candidate 1 takes up to 120 % of the budget: smaller ones are looked for"),
+        (2 / ATTEMPTS, "candidate 2 takes up to 70 % of the budget: it is kept, and larger ones are looked for"),
+        (3 / ATTEMPTS, "candidate 3 takes up to 95 % of the budget: it is kept"),
+        (1.0, "3 measured"),
     ]
 
 
@@ -378,7 +378,23 @@ def test_where_the_interval_stays_wide_all_rounds_are_made_and_the_raw_time_is_t
     kept = found.kept["host"]
     assert benches["host"].asked[0].rounds == PLAN.max_rounds
     assert kept.raw_ms == pytest.approx(1.1 * predicted_ms(found.arch), rel=0.01)
+    assert kept.measurement.calm_visits == PLAN.max_rounds
     assert kept.measurement.latency_ms == pytest.approx(1.05 * predicted_ms(found.arch), rel=0.01)
+
+
+def test_nobody_else_writes_to_the_table_while_a_candidate_is_measured(specialiser, benches):
+    worker, refused = specialiser(), []
+
+    def factor(_: Arch) -> float:
+        with pytest.raises(InvalidInputError, match="being written by another"):
+            LatencyTable.read(worker.targets["host"].table.path).writing().__enter__()
+        refused.append(True)
+        return 1.0
+
+    benches["host"].factor = factor
+    worker.specialise({"host": BUDGET_MS})
+    with LatencyTable.read(worker.targets["host"].table.path).writing():
+        assert refused
 
 
 def test_a_round_that_did_not_come_to_the_candidate_says_nothing_of_it(specialiser, benches):

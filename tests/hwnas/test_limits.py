@@ -80,6 +80,7 @@ def test_what_a_device_has_no_time_for_meets_no_constraint():
     can = [unknown not in net for net in NETS]
     assert any(can) and not all(can)
     assert [constraint.met(ROWS).tolist() for constraint in found.all] == [can] * 3
+    assert (found.all[0].cost(ROWS)[can] == model().cost(ROWS)[can]).all()
 
 
 def test_where_no_architecture_can_do_without_what_has_no_time_one_of_it_is_named():
