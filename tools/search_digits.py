@@ -11,7 +11,7 @@ profile`); whatever is judged is kept in its log.
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +38,9 @@ def main() -> None:
     space, model = job.space, latency_model(job.table(), job.space)
     evaluator = evaluator_of(job, ready_supernet(job, auto=False))
     pool = np.unique(space.sample(asked.evaluated, np.random.default_rng(500)), axis=0)
-    accuracies = np.array([evaluator.validation_accuracy(space.arch(row)) for row in pool])
+    for _ in evaluator.judge([space.arch(row) for row in pool]):
+        pass
+    accuracies = np.array([evaluator.known[space.arch(row)] for row in pool])
     latencies, (least, _) = model.latency_ms(pool), model.least()
     largest = float(model.latency_ms(space.row(space.largest)[None])[0])
     rows, rng = [], np.random.default_rng(0)
@@ -79,10 +81,13 @@ class Counted:
         """How many images accuracies are found on."""
         return self._evaluator.images
 
-    def validation_accuracy(self, arch: Arch) -> float:
-        """Judge a subnet, or look it up where an earlier search did."""
-        self._known[arch] = self._evaluator.validation_accuracy(arch)
-        return self._known[arch]
+    def judge(self, archs: Sequence[Arch]) -> Iterator[tuple[Arch, float]]:
+        """Judge subnets, or look them up where an earlier search judged them."""
+        for _ in self._evaluator.judge(archs):
+            pass
+        for arch in archs:
+            self._known[arch] = self._evaluator.known[arch]
+            yield arch, self._known[arch]
 
 
 if __name__ == "__main__":

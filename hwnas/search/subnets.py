@@ -4,7 +4,7 @@ Evaluating is what takes the time, so no more subnets are evaluated than the pre
 on more while its error is above what evaluations are uncertain by; finalists are added while they improve the best.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import sqrt
@@ -45,8 +45,8 @@ class Judge(Protocol):
         """How many images an accuracy is found on, which says how exact it is."""
         ...
 
-    def validation_accuracy(self, arch: Arch) -> float:
-        """Accuracy of a subnet on validation images, measured once."""
+    def judge(self, archs: Sequence[Arch]) -> Iterable[tuple[Arch, object]]:
+        """Measure the accuracies of subnets on validation images, each once; they come as they are done, then known."""
         ...
 
 
@@ -155,8 +155,7 @@ class _Evaluations:
     def make(self, space: SearchSpace, rows: Iterable[Rows], what: str, report: Report) -> int:
         """Evaluate those of the architectures that are new; returns how many these were."""
         archs = [arch for arch in map(space.arch, rows) if arch not in self.known][: self.left]
-        for done, arch in enumerate(archs, 1):
-            accuracy = self._judge.validation_accuracy(arch)
+        for done, (arch, _) in enumerate(self._judge.judge(archs), 1):
             self.made += 1
-            report(f"evaluate {what}", done / len(archs), f"{done} of {len(archs)}: {100 * accuracy:.1f} %")
+            report(f"evaluate {what}", done / len(archs), f"{done} of {len(archs)}: {100 * self.known[arch]:.1f} %")
         return len(archs)

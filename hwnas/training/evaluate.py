@@ -1,10 +1,12 @@
 """Judging subnets: batch-norm statistics of their own, then accuracy on images nobody trained on."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any, Final
 
 import torch
@@ -16,6 +18,7 @@ from hwnas.nets.static import StaticNet
 from hwnas.nets.supernet import Supernet
 from hwnas.training.datasets import Batch, Dataset, Finite, Split, canonical
 from hwnas.training.objective import resized
+from hwnas.training.side_by_side import side_by_side
 from hwnas.training.weights import TrainedSupernet
 from hwnas.training.workers import from_workers
 from lut.storage import RecordLog
@@ -31,6 +34,11 @@ MOST_DRAWN = 100_000  # images to judge by of a data set without end, known to 0
 KEPT_BYTES: Final = 1 << 30  # of images to judge by; more are made anew for each subnet
 STATISTICS_KEPT = 64  # subnets; those of a large one are 200 kB
 NORMAL_95: Final = 1.959964  # 95 % of a normal distribution is within so many standard deviations
+MEMORY_SHARE: Final = 0.25  # of the machine's, that evaluations side by side may take by the space's largest block
+
+
+class StoppedError(Exception):
+    """Nobody wants to know any more how accurate a subnet is."""
 
 
 @dataclass(frozen=True)
@@ -75,16 +83,18 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
     """
     norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
     pooled = {norm: _Moments() for norm in norms}
-    hooks = [norm.register_forward_pre_hook(lambda norm, args: pooled[norm].add(args[0])) for norm in norms]
-    mode = net.training
+    hooks = [norm.register_forward_hook(lambda norm, args, _: pooled[norm].add(norm, args[0])) for norm in norms]
+    mode, momenta = net.training, [norm.momentum for norm in norms]
     net.train()
-    # What a batch pushes into the running statistics is overwritten below.
+    for norm in norms:
+        norm.momentum = 1.0  # so that the running statistics are those of the last batch, which it was normalised by
     try:
         for images in batches:
             net(images)
     finally:
-        for hook in hooks:
+        for hook, norm, momentum in zip(hooks, norms, momenta, strict=True):
             hook.remove()
+            norm.momentum = momentum
         net.train(mode)
     for norm, moments in pooled.items():
         assert norm.running_mean is not None and norm.running_var is not None
@@ -93,16 +103,18 @@ def recalibrate(net: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 class _Moments:
-    """Mean and sum of squared deviations per channel of all that was added."""
+    """Mean and sum of squared deviations per channel of all batches that were added."""
 
     def __init__(self) -> None:
         self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
 
-    def add(self, x: Tensor) -> None:
+    def add(self, norm: nn.BatchNorm2d, x: Tensor) -> None:
+        """Add the batch `x` that a norm of momentum 1 has just seen: its statistics need not be computed again."""
+        assert norm.running_mean is not None and norm.running_var is not None
         count = x.numel() // x.shape[1]
-        var, mean = torch.var_mean(x.double(), dim=(0, 2, 3), correction=0)
-        delta, total = mean - self.mean, self.count + count
-        self.squares = self.squares + var * count + delta**2 * (self.count * count / total)
+        delta, total = norm.running_mean.double() - self.mean, self.count + count
+        within = norm.running_var.double() * (count - 1)  # torch divides by one less than it has
+        self.squares = self.squares + within + delta**2 * (self.count * count / total)
         self.mean = self.mean + delta * (count / total)
         self.count = total
 
@@ -134,10 +146,11 @@ class Bench(TorchDataset[Any]):
     judged_by: Iterable[tuple[Tensor, Tensor]]
     archs: Sequence[Arch] = ()
 
-    def subnet(self, arch: Arch) -> StaticNet:
+    def subnet(self, arch: Arch, stopped: Event | None = None) -> StaticNet:
         """The subnet with batch-norm statistics of its own, on the device of the images."""
-        net, hw = self.net.extract(arch).to(self.calibration[0][0].device), self.net.space.resolution(arch)
-        recalibrate(net, (resized(images, hw) for images, _ in self.calibration))
+        net = self.net.extract(arch).to(self.calibration[0][0].device)
+        seen = at_resolution(self.calibration, self.net.space.resolution(arch), stopped)
+        recalibrate(net, (images for images, _ in seen))
         return net
 
     def judge(self, arch: Arch) -> Tally:
@@ -149,9 +162,18 @@ class Bench(TorchDataset[Any]):
         return number, self.judge(self.archs[number])
 
 
-def at_resolution(batches: Iterable[tuple[Tensor, Tensor]], hw: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The same batches with images of (B, C, hw, hw)."""
-    return ((resized(images, hw), labels) for images, labels in batches)
+def at_resolution(
+    batches: Iterable[tuple[Tensor, Tensor]], hw: int, stopped: Event | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batches with images of (B, C, hw, hw); raises StoppedError when that event is set meanwhile."""
+    for images, labels in batches:
+        if stopped and stopped.is_set():
+            raise StoppedError
+        yield resized(images, hw), labels
+
+
+_MAKING: Final = Lock()
+"""Data sets of other people's own need not bear threads, and ours draw from torch's one generator."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +189,8 @@ class Images:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Images (B, C, H, W) and labels (B,)."""
         for index in range(math.ceil(self.count / BATCH)):
-            images, labels = to_tensors(self.dataset.batch(self.split, self.first + index, BATCH))
+            with _MAKING:
+                images, labels = to_tensors(self.dataset.batch(self.split, self.first + index, BATCH))
             left = self.count - index * BATCH
             yield images[:left].to(self.device), labels[:left].to(self.device)
 
@@ -191,6 +214,7 @@ class SubnetEvaluator:
         if {**self._log.header, "data": canonical(earlier)} != {**header, "data": canonical(dataset.name)}:
             raise InvalidInputError(f"{log} is of another supernet or data set: remove it, and subnets are judged anew")
         self._statistics: dict[Arch, dict[str, Tensor]] = {}
+        self._noting = Lock()
         self.known: dict[Arch, float] = {}  # accuracies
         self.tallies: dict[Arch, Tally] = {}
         self._take_in()
@@ -206,44 +230,63 @@ class SubnetEvaluator:
 
     def validation(self, arch: Arch) -> Tally:
         """How a subnet does on validation images, from the log if it is there."""
-        if arch not in self.tallies:
-            images = at_resolution(self._validation, self.trained.net.space.resolution(arch))
-            self._keep(arch, tally(self.subnet(arch), images))
+        for _ in self.judge([arch]):
+            pass
         return self.tallies[arch]
 
     def judge(self, archs: Sequence[Arch], workers: int = 0) -> Iterator[tuple[Arch, Tally]]:
-        """Judge those subnets that are not in the log yet, by so many processes or in this one, and log each.
+        """Judge those subnets that are not in the log yet, and log each as soon as it is judged.
 
-        They come in the order in which they are done. Only this process writes: killed, it has what came so far.
+        So many processes do, or else threads of this one, as many as torch would use; what they find does not depend on
+        that. Subnets come in the order in which they are done. Only this process writes: killed, it has what was judged
+        so far.
         """
         new = [arch for arch in dict.fromkeys(archs) if arch not in self.known]
-        if not workers or len(new) < 2:
-            yield from ((arch, self.validation(arch)) for arch in new)
+        if not new:
             return
-        bench = Bench(self.trained.net, self._calibration, self._validation, new)
+        bench = Bench(self.trained.net, self._calibration, self._validation, new)  # images are made here, and once
+        if not workers or len(new) < 2:
+            yield from side_by_side(self._judge, new, self._at_a_time)
+            return
         done = from_workers(bench, range(len(new)), min(workers, len(new)), in_order=False)
         for number, found in done:
             self._keep(new[number], found)
             yield new[number], found
 
+    def _judge(self, arch: Arch, stopped: Event) -> Tally:
+        images = at_resolution(self._validation, self.trained.net.space.resolution(arch), stopped)
+        found = tally(self.subnet(arch, stopped), images)
+        self._keep(arch, found)
+        return found
+
+    @cached_property
+    def _at_a_time(self) -> int:
+        """How many subnets may be judged side by side: one on a GPU, else as many as memory is there for."""
+        if self.device.type != "cpu":
+            return 1
+        largest = BATCH * max(block.peak_activation_bytes for block in self.trained.net.space.vocabulary)
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return max(1, int(MEMORY_SHARE * there / largest))
+
     def test(self, arch: Arch) -> Tally:
         """How a subnet does on test images, which decide nothing and are in no log."""
-        return tally(self.subnet(arch), at_resolution(self._test(), self.trained.net.space.resolution(arch)))
+        return tally(self.subnet(arch), at_resolution(self._test, self.trained.net.space.resolution(arch)))
 
     def test_accuracy(self, net: Callable[[Tensor], Tensor]) -> float:
         """Accuracy of a net, or of a file, on test images of the largest resolution."""
-        return accuracy(net, self._test())
+        return accuracy(net, self._test)
 
-    def subnet(self, arch: Arch) -> StaticNet:
+    def subnet(self, arch: Arch, stopped: Event | None = None) -> StaticNet:
         """The subnet with batch-norm statistics of its own, ready to be judged or exported."""
         if arch in self._statistics:
             net = self.trained.net.extract(arch).to(self.device)
             net.load_state_dict(self._statistics[arch], strict=False)
             return net
-        net = Bench(self.trained.net, self._calibration, ()).subnet(arch)
-        self._statistics[arch] = {name: value.clone() for name, value in net.named_buffers()}
-        while len(self._statistics) > STATISTICS_KEPT:
-            del self._statistics[next(iter(self._statistics))]
+        net = Bench(self.trained.net, self._calibration, ()).subnet(arch, stopped)
+        with self._noting:
+            self._statistics[arch] = {name: value.clone() for name, value in net.named_buffers()}
+            while len(self._statistics) > STATISTICS_KEPT:
+                del self._statistics[next(iter(self._statistics))]
         return net
 
     @cached_property
@@ -252,12 +295,17 @@ class SubnetEvaluator:
 
     @cached_property
     def _validation(self) -> Iterable[tuple[Tensor, Tensor]]:
-        images = self._images("validation", self._number("validation"))
+        return self._judged_by("validation")
+
+    @cached_property
+    def _test(self) -> Iterable[tuple[Tensor, Tensor]]:
+        return self._judged_by("test")
+
+    def _judged_by(self, split: Split) -> Iterable[tuple[Tensor, Tensor]]:
+        """Images to judge by, made once, unless they are more than memory is to hold."""
+        images = self._images(split, self._number(split))
         size = torch.float32.itemsize * images.count * math.prod(self._dataset.shape)
         return list(images) if size <= KEPT_BYTES else images
-
-    def _test(self) -> Iterable[tuple[Tensor, Tensor]]:
-        return self._images("test", self._number("test"))
 
     def _number(self, split: Split) -> int:
         """How many images to judge by."""
@@ -268,7 +316,7 @@ class SubnetEvaluator:
         return Images(self._dataset, split, count, first, self.device)
 
     def _keep(self, arch: Arch, found: Tally) -> None:
-        with self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet
+        with self._noting, self._log.writing(wait_s=60):  # another process may judge subnets of the same supernet
             self._take_in()
             if arch not in self.tallies:
                 self._log.append({"arch": str(arch), **asdict(found)})

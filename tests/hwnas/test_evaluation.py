@@ -1,6 +1,7 @@
 """How accurate subnets are found to be: each once, by any number of processes, kept in a log."""
 
 from dataclasses import dataclass
+from threading import Event, get_ident
 
 import numpy as np
 import pytest
@@ -283,6 +284,77 @@ def test_processes_find_what_one_alone_does_and_judge_nothing_twice(supernet, tm
     assert worker.known == {arch: found.accuracy for arch, found in alone.items()} and worker.known[ARCHS[0]] == known
     assert (tmp_path / "many").read_text().count("\n") == 1 + len(ARCHS)
     assert list(worker.judge(ARCHS, workers=2)) == []
+
+
+@pytest.fixture
+def three_threads():
+    """As on a machine of three cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_find_what_one_alone_does_each_on_one_core(supernet, tmp_path, monkeypatch, three_threads):
+    cores, real = [], evaluate.tally
+    monkeypatch.setattr(
+        evaluate, "tally", lambda *both: cores.append((get_ident(), torch.get_num_threads())) or real(*both)
+    )
+    many = evaluator(supernet, tmp_path / "many")
+    done = dict(many.judge([*ARCHS, *ARCHS]))
+    assert torch.get_num_threads() == 3  # given back
+    assert len({thread for thread, _ in cores}) > 1 and {threads for _, threads in cores} == {1}
+    torch.set_num_threads(1)
+    alone = evaluator(supernet, tmp_path / "alone")
+    assert done == dict(alone.judge(ARCHS)) == many.tallies == evaluator(supernet, tmp_path / "many").tallies
+    assert (tmp_path / "many").read_text().count("\n") == 1 + len(ARCHS)
+    for arch in ARCHS:
+        one, other = (worker.subnet(arch).state_dict() for worker in (many, alone))
+        assert all(torch.equal(one[name], value) for name, value in other.items())
+
+
+def test_no_image_is_made_twice(supernet, three_threads):
+    made = []
+
+    class Counted(Blobs):
+        def batch(self, split, index, size):
+            made.append((split, index))
+            return super().batch(split, index, size)
+
+    worker = evaluator(supernet, data=Counted())
+    list(worker.judge(ARCHS))
+    torch.set_num_threads(1)
+    for arch in ARCHS:
+        worker.test(arch)
+        worker.test_accuracy(worker.subnet(arch))
+    assert len(made) == len(set(made)) == 6
+
+
+def test_threads_that_are_stopped_lose_nothing_that_they_finished_and_the_rest_goes_on(supernet, judged, three_threads):
+    coming = evaluator(supernet).judge(ARCHS)
+    next(coming)
+    coming.close()
+    later = evaluator(supernet)
+    assert 1 <= len(judged) == len(later.known)
+    assert set(later.known) | {arch for arch, _ in later.judge(ARCHS)} == set(ARCHS)
+    assert len(judged) == len(ARCHS) == supernet.with_name("log").read_text().count("\n") - 1
+
+
+def test_a_subnet_that_nobody_asks_for_any_more_is_left_at_the_next_batch(supernet):
+    stopped, batches = Event(), [(torch.zeros(1, 1, 8, 8), torch.zeros(1))] * 2
+    coming = evaluate.at_resolution(batches, 8, stopped)
+    next(coming)
+    stopped.set()
+    with pytest.raises(evaluate.StoppedError):
+        next(coming)
+
+
+def test_no_more_subnets_are_judged_at_a_time_than_memory_should_hold(supernet, monkeypatch, three_threads):
+    threads, real = set(), evaluate.tally
+    monkeypatch.setattr(evaluate, "tally", lambda *both: threads.add(get_ident()) or real(*both))
+    monkeypatch.setattr(evaluate, "MEMORY_SHARE", 0)
+    list(evaluator(supernet).judge(ARCHS))
+    assert threads == {get_ident()}
 
 
 def test_whoever_stops_in_the_middle_has_what_was_judged_so_far(supernet):

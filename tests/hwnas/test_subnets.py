@@ -23,11 +23,12 @@ class Known:
     def __init__(self, noise: float) -> None:
         self.noise, self.known, self.images = noise, {}, 1500
 
-    def validation_accuracy(self, arch):
-        row = SPACE.row(arch)
-        noise = np.random.default_rng([int(n) for n in row]).standard_normal()
-        self.known[arch] = 0.9 + 0.05 * float(COST(row[None])[0] / GREATEST) + self.noise * noise
-        return self.known[arch]
+    def judge(self, archs):
+        for arch in archs:
+            row = SPACE.row(arch)
+            noise = np.random.default_rng([int(n) for n in row]).standard_normal()
+            self.known[arch] = 0.9 + 0.05 * float(COST(row[None])[0] / GREATEST) + self.noise * noise
+            yield arch, self.known[arch]
 
 
 @pytest.fixture(autouse=True)
