@@ -32,6 +32,19 @@ def test_where_all_are_refused_the_error_is_that_of_the_loosest():
         refused(budgets, problems(*budgets))
 
 
+def test_of_budgets_for_several_devices_the_largest_number_says_which_is_the_loosest():
+    budgets = [{"a": 0.5 * LEAST_MS, "b": 0.6 * LEAST_MS}, {"a": 0.1 * LEAST_MS, "b": 0.9 * LEAST_MS}]
+    with pytest.raises(InfeasibleError, match="latency on a of at most") as caught:
+        refused(budgets, problems(*budgets))
+    assert problems(budgets[1])[0].all[0].told(0.1 * LEAST_MS) in str(caught.value)
+
+
+def test_other_limits_may_be_out_of_reach_where_no_latency_is_asked_for():
+    size = Constraint("file size", COST, 0.5 * LEAST_MS)
+    with pytest.raises(InfeasibleError, match="file size of at most"):
+        refused([{}], [Constraints((size,))])
+
+
 def test_no_budgets_are_no_error_and_none_is_refused():
     assert refused([], []) == []
 

@@ -87,6 +87,25 @@ def test_a_least_is_found_as_exactly_as_it_takes_to_tell_whether_the_limit_can_b
         assert len(asked) == times or limit <= least
 
 
+def test_limits_of_which_any_two_can_be_met_but_not_all_three_are_all_named_with_their_leasts():
+    costs = [random_cost(8), random_cost(9)]
+    costs.append(against(Compiled(SMALL.sizes, [*costs[0].factors, *costs[1].factors])))
+    values = np.array([cost(EVERY_ROW) for cost in costs])
+    limits = values.min(axis=1) + np.array([0.3, 0.4, 0.5]) * np.ptp(values, axis=1)
+    met = values <= limits[:, None]
+    assert all(np.delete(met, left_out, 0).all(axis=0).any() for left_out in range(3)) and not met.all(axis=0).any()
+    free = Constraint("d", random_cost(7), 1e3)
+    named = [Constraint(name, cost, limit) for name, cost, limit in zip("abc", costs, limits.tolist(), strict=True)]
+    with pytest.raises(InfeasibleError) as caught:
+        feasible_row(Constraints((*named[:2], free, named[2])))
+    told = str(caught.value).split("the least attainable is ")[1].split(";")[0]
+    leasts = {part.split()[0]: float(part.split()[1]) for part in told.split(", ")}
+    for number, constraint in enumerate(named):
+        others = np.delete(met, number, 0).all(axis=0)
+        assert leasts.pop(constraint.name) == pytest.approx(values[number][others].min(), rel=2e-3)
+    assert not leasts
+
+
 def test_a_limit_below_the_least_is_answered_with_the_least_and_those_of_the_others():
     one, other = random_cost(0), random_cost(1)
     least = one(EVERY_ROW).min()
