@@ -106,6 +106,7 @@ def test_convergence_needs_both_enough_samples_and_a_narrow_interval() -> None:
     plan = Plan(target_pct=1.0, min_samples=10)
     assert not Measurement((5.0,) * 9).converged(plan)
     assert Measurement((5.0,) * 10).converged(plan)
+    assert Measurement((5.0,) * 10).converged(replace(plan, target_pct=0.0))  # to the target itself
     assert not Measurement((4.0, 6.0) * 10).converged(plan)
 
 
