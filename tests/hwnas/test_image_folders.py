@@ -10,6 +10,7 @@ from PIL import Image
 
 from hwnas.training import image_scan
 from hwnas.training.datasets import imagefolder, open_dataset
+from hwnas.training.datasets.imagefolder import DataWarning
 from hwnas.training.image_scan import tolerated
 from hwnas.training.pictures import as_colour
 from profilers.errors import InvalidInputError
@@ -290,3 +291,73 @@ def test_small_images_are_trained_on_whole_and_enlarged_where_they_must_be(root)
     for split in ("train", "test"):
         images, _ = dataset.batch(split, 0, 4)
         assert images.shape == (4, 3, 32, 32) and np.isfinite(images).all()
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Folders of classes and nothing else."""
+    return write_folders(tmp_path / "photos", ".", each=30, classes=2, hw=20)
+
+
+def bare_opened(folder):
+    with pytest.warns(DataWarning, match="a tenth of each class is kept for validation and another for testing"):
+        return opened(folder)
+
+
+def test_bare_folders_of_classes_are_split_and_every_class_is_in_every_part(bare):
+    dataset = bare_opened(bare)
+    assert dataset.classes == ("class-0", "class-1")
+    assert [dataset.count(split) for split in ("train", "validation", "test")] == [48, 6, 6]
+    paths = [path for source in dataset.sources.values() for path in source.paths]
+    assert len(set(paths)) == len(paths) == 60
+    for source in dataset.sources.values():
+        assert np.bincount(source.labels).tolist() == [len(source) // 2] * 2
+        assert [Path(path).parent.name for path in source.paths] == [f"class-{label}" for label in source.labels]
+
+
+def test_bare_folders_are_split_the_same_wherever_they_are_and_whatever_is_added_elsewhere(bare, tmp_path):
+    def parts(root):
+        dataset = bare_opened(root)
+        return {
+            split: [str(Path(path).relative_to(root)) for path in source.paths if "class-1" in path]
+            for split, source in dataset.sources.items()
+        }
+
+    before = parts(bare)
+    moved = bare.rename(tmp_path / "elsewhere")
+    assert parts(moved) == before
+    for number in range(40):
+        Image.new("RGB", (20, 20), (number, 9, 9)).save(moved / "class-0" / f"more-{number}.png")
+    assert parts(moved) == before and bare_opened(moved).listing
+
+
+def test_a_class_of_two_images_cannot_be_split(bare):
+    (bare / "few").mkdir()
+    for name in ("one", "two"):
+        Image.new("RGB", (20, 20)).save(bare / "few" / f"{name}.png")
+    with pytest.warns(DataWarning):
+        assert "few has 2 images that can be used, and at least 3 are needed" in refusal(bare)
+    (bare / "none").mkdir()
+    assert "no images of 1 classes: none" in refusal(bare)
+
+
+@pytest.mark.parametrize("name", ["Training", "seg_train", "TEST", "evaluation", "Val"])
+def test_folders_named_like_splits_are_no_classes(bare, name):
+    (bare / "class-1").rename(bare / name)
+    (bare / "class-0").rename(bare / "seg_pred_test")
+    assert "call them train, val and test" in refusal(bare)
+
+
+def test_classes_may_end_in_the_name_of_a_split(bare):
+    (bare / "class-1").rename(bare / "bullet train")
+    (bare / "class-0").rename(bare / "steam_train")
+    assert bare_opened(bare).classes == ("bullet train", "steam_train")
+
+
+def test_a_bare_folder_goes_the_way_of_others_to_a_trained_supernet(hwnas, bare, tmp_path, no_settings):
+    work = ("--space", "photos@0.1", "--resolution", "16", "--workspace", tmp_path / "work", "--json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as in a process of its own
+        done = hwnas("train", *work, "--data", f"imagefolder:{bare}", "--steps", "1", "--batch", "8")
+    assert done.code == 0, done.err
+    assert "a tenth of each class is kept for validation and another for testing\n" in done.err

@@ -126,7 +126,7 @@ def bad_folders(tmp_path):
     first = root / "train" / "class-0"
     files = sorted(first.iterdir())
     return {
-        "no train": (lambda: (root / "train").rename(root / "other"), "wants train/CLASS"),
+        "no train": (lambda: (root / "train").rename(root / "other"), "wants CLASS/.*jpg or train/CLASS"),
         "no val": (lambda: (root / "val").rename(root / "other"), "has no val"),
         "one class": (lambda: (root / "train" / "class-1").rename(root / "other"), "only one class, class-0"),
         "no classes": (lambda: [path.rename(root / path.name) for path in (root / "train").iterdir()], "no classes"),

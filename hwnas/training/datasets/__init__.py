@@ -116,7 +116,9 @@ def check_name(name: str) -> None:
     kind, colon, place = name.partition(":")
     if kind in names():
         if kind == "imagefolder" and not Path(place).is_dir():
-            raise InvalidInputError(f"{place or name} is no folder: {name} wants train/CLASS/*.jpg in it")
+            raise InvalidInputError(
+                f"{place or name} is no folder: {name} wants train/CLASS/*.jpg or CLASS/*.jpg in it"
+            )
         return
     if not colon or not all(part.isidentifier() for part in kind.split(".")):
         is_folder = Path(name).is_dir() or kind in ("folder", "images", "imagenet")

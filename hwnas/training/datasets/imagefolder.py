@@ -1,13 +1,16 @@
 """Images in folders, as ImageNet's: `imagefolder:FOLDER` with FOLDER/train/CLASS/*.jpg and FOLDER/val/CLASS/*.jpg.
 
 FOLDER/test is the test split if it is there, and FOLDER/val (or valid, validation) the validation split. If only one of
-them is, it is the test split, and a tenth of each class in FOLDER/train becomes the validation split. Hidden files and
-folders are not looked at; folders in a class's folder, and links to folders, are.
+them is, it is the test split, and a tenth of each class in FOLDER/train becomes the validation split. Where there is
+none of these and no FOLDER/train, FOLDER/CLASS/*.jpg is split: a tenth of each class for validation, another for
+testing, chosen by digests of the files' names. Hidden files and folders are not looked at; folders in a class's folder,
+and links to folders, are.
 """
 
 import hashlib
 import json
 import os
+import re
 import stat
 import unicodedata
 import warnings
@@ -34,6 +37,7 @@ SUFFIXES: Final = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", "
 LOOKED_FOR: Final = f"(looked for {', '.join(sorted(SUFFIXES))})"
 VALIDATION_NAMES: Final = ("val", "valid", "validation")
 PUT_THERE: Final = frozenset(("__MACOSX", "@eaDir"))  # beside hidden ones, by archivers and file servers
+SPLIT_LIKE: Final = re.compile(r"(.*[_ -])?(train|test|val|valid|dev|eval)(ing|idation|uation)?", re.IGNORECASE)
 VALIDATION_SHARE: Final = 0.1
 DECODED_SIDES: Final = 4  # large JPEGs are decoded at a size of at least so many times what is wanted
 
@@ -115,7 +119,7 @@ def build(seed: int, hw: int | None, place: str) -> "Pictures":
     files = {part: _files(root, folder, classes) for part, folder in parts.items()}
     every = [file for of_part in files.values() for file, _ in of_part]
     found = scan(root, every)
-    _tell(name, side, found, every)
+    _tell(name, side, found, every, split=parts["train"] == root)
     sides = found.sides[found.usable]
     return Pictures(
         name=name,
@@ -130,9 +134,11 @@ def build(seed: int, hw: int | None, place: str) -> "Pictures":
 
 
 def _parts(root: Path, name: str) -> dict[str, Path]:
-    """The folders of the splits that there are, by `train`, `val` and `test`; `train` and one more at least."""
+    """The folders of the splits that there are, by `train`, `val` and `test`; `train` alone if it is all of `root`."""
+    if _is_bare(root):
+        return {"train": root}
     if not (root / "train").is_dir():
-        raise InvalidInputError(f"{root / 'train'} is no folder: {name} wants train/CLASS/*.jpg in {root}")
+        raise InvalidInputError(f"{root / 'train'} is no folder: {name} wants CLASS/*.jpg or train/CLASS/*.jpg in it")
     judged = [root / of for of in VALIDATION_NAMES if (root / of).is_dir()]
     if len(judged) > 1:
         raise InvalidInputError(f"{root} has both {judged[0].name} and {judged[1].name}: rename one of them")
@@ -150,14 +156,53 @@ def _parts(root: Path, name: str) -> dict[str, Path]:
     return found
 
 
+def _is_bare(root: Path) -> bool:
+    """Whether the folders in `root` are classes; raises InvalidInputError for splits under names of other people's.
+
+    `Train`, or `seg_train` beside `seg_test`, is a split; `bullet train` beside `bus` is a class.
+    """
+    folders = [entry.name for entry in _entries(root) if entry.is_dir()] if root.is_dir() else []
+    if any(name in (*VALIDATION_NAMES, "train", "test") for name in folders):
+        return False
+    alike = [found for name in folders if (found := SPLIT_LIKE.fullmatch(name))]
+    if len({found[2].lower() for found in alike}) > 1 or not all(found[1] for found in alike):
+        names = ", ".join(sorted(_shown(found[0]) for found in alike))
+        raise InvalidInputError(f"{root} has splits under other names, {names}: call them train, val and test")
+    return bool(folders)
+
+
 def _splits(root: Path, found: dict[str, Files], classes: tuple[str, ...]) -> dict[Split, Files]:
     from hwnas.training.pictures import cut
 
+    if len(found) == 1:
+        return _split_by_name(root, found["train"], classes)
     if len(found) == 3:
         return {"train": found["train"], "validation": found["val"], "test": found["test"]}
     train, judged = cut(found["train"].labels, classes, VALIDATION_SHARE, root / "train")
     test = found["test"] if "test" in found else found["val"]
     return {"train": found["train"].rows(train), "validation": found["train"].rows(judged), "test": test}
+
+
+def _split_by_name(root: Path, files: Files, classes: tuple[str, ...]) -> dict[Split, Files]:
+    """A tenth of each class for validation and another for testing, at least one image; the same ones everywhere.
+
+    Raises InvalidInputError for a class of fewer than three images.
+    """
+    names = (os.path.relpath(path, root).replace(os.sep, "/") for path in files.paths)
+    digests = [hashlib.sha256(os.fsencode(_composed(name))).digest() for name in names]
+    parts: dict[Split, list[int]] = {"train": [], "validation": [], "test": []}
+    for label, name in enumerate(classes):
+        rows = sorted(np.flatnonzero(files.labels == label).tolist(), key=digests.__getitem__)
+        if len(rows) < len(parts):
+            raise InvalidInputError(
+                f"{root / name} has {len(rows)} images that can be used, and at least 3 are needed: to train on, to "
+                "validate and to test"
+            )
+        judged = max(1, round(VALIDATION_SHARE * len(rows)))
+        parts["test"] += rows[:judged]
+        parts["validation"] += rows[judged : 2 * judged]
+        parts["train"] += rows[2 * judged :]
+    return {split: files.rows(np.array(sorted(rows), np.intp)) for split, rows in parts.items()}
 
 
 def _classes(folder: Path) -> tuple[str, ...]:
@@ -179,7 +224,7 @@ def _files(root: Path, folder: Path, classes: tuple[str, ...]) -> list[tuple[Ima
     empty = [name for name in classes if not found.get(name)]
     if len(empty) == len(classes):
         raise InvalidInputError(f"{folder} holds no images {LOOKED_FOR}")
-    if empty and folder.name == "train":
+    if empty and (folder.name == "train" or folder == root):
         raise InvalidInputError(
             f"{folder} holds no images of {len(empty)} classes: {listed(empty)} {LOOKED_FOR}: fill or remove them"
         )
@@ -242,11 +287,12 @@ def _digest(classes: tuple[str, ...], files: list[ImageFile]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _tell(name: str, hw: int, found: Scan, files: list[ImageFile]) -> None:
+def _tell(name: str, hw: int, found: Scan, files: list[ImageFile], *, split: bool) -> None:
     """One line of all that is unusual."""
     small = int(((found.sides > 0) & (found.sides < hw)).sum())
     facts = [f"{len(found.faults)} cannot be used and are left out ({told(found, files)})"] if found.faults else []
     facts += [f"{small} are smaller than {hw} pixels and are enlarged"] if small else []
+    facts += ["a tenth of each class is kept for validation and another for testing"] if split else []
     if facts:
         warnings.warn(f"{name}: of {len(files)} images {', '.join(facts)}", DataWarning, stacklevel=4)
 
