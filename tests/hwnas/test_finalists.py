@@ -1,5 +1,6 @@
 """Which subnets are evaluated, when that is enough, and which of them wins: predictors and searches are scripted."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count, product
 from types import SimpleNamespace
@@ -35,9 +36,11 @@ class Judge:
     known: dict[Arch, float] = field(default_factory=dict)
     images: int = 100
 
-    def validation_accuracy(self, arch: Arch) -> float:
-        assert arch not in self.known
-        return self.known.setdefault(arch, self.better.get(arch, 0.5))
+    def judge(self, archs: Sequence[Arch]) -> Iterator[tuple[Arch, float]]:
+        for arch in archs:
+            assert arch not in self.known
+            self.known[arch] = self.better.get(arch, 0.5)
+            yield arch, self.known[arch]
 
 
 @dataclass
