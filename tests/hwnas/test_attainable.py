@@ -100,7 +100,10 @@ def test_what_is_to_be_typed_asks_for_the_same_of_another_space(
     hwnas, workspace, stopping_at, monkeypatch, capsys, more, tmp_path
 ):
     stopping_at("hwnas.cli.specialising.ready_supernet")
-    ask = ("specialize", "--latency", "80ms", "--runtime", "fake", *more, "--workspace", workspace)
+    (workspace / "devices.toml").write_text("[toy]\n")
+    (table,) = (workspace / "tables").glob("host-fake-*.jsonl")
+    table.rename(table.with_name(table.name.replace("host", "toy")))
+    ask = ("specialize", "--latency", "80ms", "--device", "toy", "--runtime", "fake", *more, "--workspace", workspace)
     with pytest.raises(BeganError):
         hwnas(*ask)
     program, *words = shlex.split(note(capsys.readouterr().err).split("; type: ")[1])
@@ -113,7 +116,7 @@ def test_what_is_to_be_typed_asks_for_the_same_of_another_space(
         assert done.code == 0, done.err
     (jobs, asked), (first_jobs, first) = called
     assert asked == first
-    job, first_job = jobs["host"], first_jobs["host"]
+    job, first_job = jobs["toy"], first_jobs["toy"]
     assert (job.device, job.workspace, job.data) == (first_job.device, first_job.workspace, data)
     assert job.space.name == words[words.index("--space") + 1] != first_job.space.name
 

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from hwnas.spaces import open_space
+from hwnas.workspace import Workspace
 from profilers import formats
+from profilers.configuration import find_device
 from profilers.device import Device
 from profilers.errors import DeviceError
 from profilers.formats import Form
@@ -89,11 +91,21 @@ def test_a_device_far_away_needs_what_reaches_it_and_the_writer_of_its_files(hid
 
 def test_of_several_devices_none_is_measured_where_one_lacks_something(hwnas, tmp_path, hidden, files):
     (tmp_path / "devices.toml").write_text('[toy]\nruntime = "fake"\n[pi]\nconnect = "ssh://pi@10.0.0.9"\n')
-    before = files(tmp_path)
     hidden("asyncssh")
-    for command in ("search", "specialize"):
+    for command, profiled in (("search", False), ("specialize", False), ("specialize", True)):
+        if profiled:  # they are going to be measured on all the same
+            (tmp_path / "tables").mkdir()
+            for name in ("toy", "pi"):
+                Workspace(tmp_path).table(find_device(name, tmp_path)).touch()
+        before = files(tmp_path)
         done = hwnas(command, "--latency", "toy=1ms,pi=1ms", "--workspace", tmp_path)
         assert done.code == 4 and "hwnas[devices]" in done.refusal and files(tmp_path) == before
+
+
+def test_a_network_is_not_searched_for_where_its_file_could_not_be_proven(hwnas, tmp_path, hidden, files):
+    hidden("onnxruntime")  # the device itself needs none
+    done = hwnas("specialize", "--latency", "1ms", "--runtime", "fake", "--workspace", tmp_path)
+    assert done.code == 4 and "onnxruntime is not installed" in done.refusal and not files(tmp_path)
 
 
 @pytest.mark.parametrize("precision", formats.PRECISIONS)
