@@ -55,7 +55,8 @@ class Script:
     def fit_all(self, _, known) -> list[SimpleNamespace]:
         rmse = self.rmse[min(len(self.fitted), len(self.rmse) - 1)]
         self.fitted.append(len(known))
-        return [SimpleNamespace(rmse=rmse, gains=object(), describe=lambda: "", number=len(self.fitted))]
+        best = SimpleNamespace(rmse=rmse, gains=object(), describe=lambda: "", number=len(self.fitted))
+        return [best, SimpleNamespace(rmse=np.inf, gains=None, describe=lambda: "", number=None)]
 
     def search(self, _, constraints, predictor, rng, *, evaluations, gains, **__) -> Found:
         assert constraints is WITHIN and gains is predictor.gains and evaluations == PREDICTED
@@ -124,8 +125,9 @@ def test_an_interrupted_judge_goes_on_where_it_was_and_knows_nothing_of_other_sp
     assert [arch for arch in judge.known if arch.space == SPACE.name] == spread[:most] and script.fitted == [most + 7]
 
 
-def test_one_that_is_not_sure_of_all_that_is_known_gets_more(script, spread):
-    fresh = [SPACE.arch(row) for row in ROWS if SPACE.arch(row) not in spread][: FIRST_SUBNETS + 5]
+@pytest.mark.parametrize("known", [FIRST_SUBNETS, FIRST_SUBNETS + 5])
+def test_one_that_is_not_sure_of_all_that_is_known_gets_more(script, spread, known):
+    fresh = [SPACE.arch(row) for row in ROWS if SPACE.arch(row) not in spread][:known]
     judge = Judge(known=dict.fromkeys(fresh, 0.5))
     script.rmse = [1.0, 0.0]
     best_subnet(SPACE, WITHIN, judge, seed=0)
