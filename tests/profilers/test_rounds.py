@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import cycle
 from math import inf, isclose
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 import profilers.rounds
 from profilers.measurement import Plan, Visit
-from profilers.rounds import COMPANY, Round, shuffled_rounds
+from profilers.rounds import COMPANY, Round, shuffled_rounds, unconverged
 
 
 @dataclass
@@ -98,6 +99,22 @@ def test_a_visit_has_the_slower_of_the_sentinels_beside_it(lab: Lab) -> None:
     ]
     # `a` runs four times to warm up and twice a visit: the sentinel was slow between the fourth visit and the fifth.
     assert [visit.sentinel_ms for visit in visits] == [0.1] * 3 + [0.13] * 2 + [0.1] * 7
+
+
+def test_the_sentinel_is_read_by_its_fastest_run(lab: Lab) -> None:
+    """Its first run finds its memory where a large model has left it."""
+    readings = cycle([0.3, 0.1, 0.2])
+    sessions = {"a": [lab.session("a", 5.0)]}
+    rounds = shuffled_rounds(sessions, lambda: next(readings), ENDLESS, {}, inf, np.random.default_rng(0))
+    assert {found.visits["a"].sentinel_ms for found in rounds} == {0.1}
+
+
+def test_one_model_that_lacks_calm_visits_is_enough_to_go_on_for() -> None:
+    plan = Plan(target_pct=1.0, min_samples=10)
+    calm, disturbed = [Visit(1.0, 0.1)] * 10, [Visit(1.0, 0.2)]
+    assert unconverged({"a": calm, "b": calm + disturbed}, plan, inf) == (frozenset(), False)
+    assert unconverged({"a": calm, "b": calm[1:] + disturbed}, plan, inf) == ({"b"}, True)
+    assert unconverged({"a": calm, "b": []}, plan, inf) == ({"a", "b"}, True)
 
 
 def test_short_models_run_several_times_a_visit_and_long_ones_once(lab: Lab) -> None:
