@@ -27,7 +27,7 @@ FIRST_SUBNETS = 40  # evaluated, spread over the space, before the accuracy pred
 MORE_SUBNETS = 20  # evaluated besides, while the predictor is not sure
 EVALUATED_SUBNETS = 100  # for the accuracy predictor, at most
 SURE = 0.6  # held-out error of a predictor that is sure, in standard errors of an evaluation; all see the same images
-FINALISTS = 6  # the predictor's favourites, whose accuracy is then measured
+FINALISTS = 12  # the predictor's favourites, whose accuracy is then measured
 ROUNDS = 4  # of finalists, at most; two at least
 PREDICTED = 8_000  # architectures that the predictor scores for each budget: its error is larger than what more find
 
@@ -101,7 +101,7 @@ def _fitted(space: SearchSpace, made: "_Evaluations", seed: int, report: Report)
     rows = (row for row in spread[_interleaved(len(spread))] if space.arch(row) not in made.known)
     wanted = FIRST_SUBNETS - sum(arch.space == space.name for arch in made.known)
     while True:
-        spare = None if made.left is None else made.left - 2 * FINALISTS  # what is left for the finalists
+        spare = None if made.left is None else made.left - FINALISTS  # without a round of finalists
         taken = list(islice(rows, max(0, wanted if spare is None else min(wanted, spare))))
         made.make(space, taken, "subnets", report)
         predictor = AccuracyPredictor.fit_all(space, made.known)[0]

@@ -134,15 +134,15 @@ def test_one_that_is_not_sure_of_all_that_is_known_gets_more(script, spread, kno
     assert script.fitted == [len(fresh), len(fresh) + MORE_SUBNETS]
 
 
-def test_of_few_evaluations_two_rounds_of_finalists_are_kept_back(script, spread):
+def test_of_few_evaluations_a_round_of_finalists_is_kept_back(script, spread):
     finalists = unseen(spread, 3 * FINALISTS)
     better = {arch: 0.5 + number / 100 for number, arch in enumerate(finalists)}
     judge = Judge(better)
     script.rmse = [1.0]
     script.found = [rows(finalists[i : i + FINALISTS]) for i in range(0, len(finalists), FINALISTS)]
-    found = best_subnet(SPACE, WITHIN, judge, seed=0, evaluations=20 + 2 * FINALISTS)
-    assert list(judge.known) == spread[:20] + finalists[: 2 * FINALISTS]
-    assert found.arch == finalists[2 * FINALISTS - 1] and script.fitted[:2] == [20, 20]
+    found = best_subnet(SPACE, WITHIN, judge, seed=0, evaluations=20 + FINALISTS)
+    assert list(judge.known) == spread[:20] + finalists[:FINALISTS]
+    assert found.arch == finalists[FINALISTS - 1] and script.fitted[:2] == [20, 20]
 
 
 def test_fewer_evaluations_than_finalists_are_all_theirs(script, spread):

@@ -45,7 +45,7 @@ def test_of_what_is_easy_to_predict_few_subnets_are_evaluated():
     judge = Known(noise=0.0)
     found = find(judge)
     most = subnets.FIRST_SUBNETS + subnets.ROUNDS * subnets.FINALISTS
-    assert len(judge.known) <= most < subnets.EVALUATED_SUBNETS
+    assert len(judge.known) <= most < subnets.EVALUATED_SUBNETS + 2 * subnets.FINALISTS  # were it hard to predict
     cost = float(COST(SPACE.row(found.arch)[None])[0])
     assert LEAST + 0.85 * (HALF.all[0].limit - LEAST) < cost <= HALF.all[0].limit
 
@@ -54,7 +54,7 @@ def test_of_what_is_hard_to_predict_more_are_evaluated():
     easy, hard = Known(noise=0.0), Known(noise=0.02)
     find(easy)
     find(hard)
-    assert len(hard.known) >= subnets.EVALUATED_SUBNETS > len(easy.known)
+    assert len(hard.known) >= subnets.EVALUATED_SUBNETS + subnets.FINALISTS > len(easy.known)
 
 
 def test_no_more_are_evaluated_than_allowed_and_finalists_are_among_them():
