@@ -214,8 +214,9 @@ class Specialiser:
         if not keeping:
             fastest = min(tried, key=lambda candidate: candidate.use)
             took_ms = {name: found.measurement.interval_ms[1] for name, found in fastest.kept.items()}
+            measured = "1 candidate was" if len(tried) == 1 else f"{len(tried)} candidates were"
             raise UntrustedError(
-                f"{len(tried)} candidates were measured and none kept {_listed(budget_ms)} (the fastest took up to "
+                f"{measured} measured and none kept {_listed(budget_ms)} (the fastest took up to "
                 f"{_listed(took_ms)}): profile again with --careful, or when it is less busy, or allow that much"
             )
         best = max(keeping, key=lambda candidate: candidate.accuracy)

@@ -246,7 +246,7 @@ def test_no_more_candidates_are_measured_than_allowed_and_none_is_handed_over_if
 def test_where_nothing_is_left_after_a_miss_what_was_measured_decides(specialiser, searches, benches):
     """The smallest net is all the budget lets through: after its miss there is nothing, and no other error."""
     benches["host"].factor = 2.0
-    with pytest.raises(UntrustedError, match=r"^1 candidates were measured"):
+    with pytest.raises(UntrustedError, match=r"^1 candidate was measured"):
         specialiser().specialise({"host": LEAST_MS * 1.0001})
 
 
