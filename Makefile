@@ -12,9 +12,9 @@ demo: .venv/.all
 # Both parts run, whatever comes of the first.
 test: .venv/.dev
 	failed=0; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 tests/contracts tests/hwnas tests/lut tests/test_imports.py \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 --durations 20 tests/contracts tests/hwnas tests/lut tests/test_imports.py \
 		|| failed=1; \
-	$(BIN)/pytest tests/profilers tests/devices || failed=1; \
+	$(BIN)/pytest --durations 20 tests/profilers tests/devices || failed=1; \
 	test $$failed -eq 0
 
 check: .venv/.dev
