@@ -63,7 +63,8 @@ def test_random_subnets_are_judged_once_and_more_of_them_go_on(hwnas, workspace)
     few = hwnas("evaluate", "--random", "3", "--workspace", workspace, "--json").json
     more = hwnas("evaluate", "--random", "5", "--workspace", workspace, "--json").json
     assert (few["subnets"], more["subnets"], more["evaluated_before"]) == (3, 5, 3)
-    assert len(judged(workspace)) == len(set(judged(workspace))) == before + 5
+    new = judged(workspace)[before:]
+    assert len(new) == len(set(new)) == 5
     assert more["accuracy"]["least"] <= more["accuracy"]["median"] <= more["accuracy"]["most"]
     assert more["best"] in judged(workspace)
 
@@ -106,7 +107,8 @@ class TestProcesses:
         assert len(judged(workspace)) == before + kept  # nobody goes on writing
         facts = finish([*MANY, str(kept + 4), "--workers", "2"], workspace)
         assert facts["evaluated_before"] == kept
-        assert len(judged(workspace)) == len(set(judged(workspace))) == before + kept + 4
+        new = judged(workspace)[before:]
+        assert len(new) == len(set(new)) == kept + 4
 
     def test_interrupted_it_says_so_in_one_line(self, workspace):
         before = len(judged(workspace))
@@ -121,8 +123,7 @@ class TestProcesses:
         before = len(judged(workspace))
         facts = finish([*TWO, *MANY, "7"], workspace)
         assert facts["subnets"] == 7 and facts["evaluated_before"] == 0
-        assert len(judged(workspace)) == len(set(judged(workspace))) == before + 7
-        assert {str(arch) for arch in drawn(SPACE, 7, 0)} <= set(judged(workspace))
+        assert sorted(judged(workspace)[before:]) == sorted(str(arch) for arch in drawn(SPACE, 7, 0))
 
 
 def start(command, workspace):

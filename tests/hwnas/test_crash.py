@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def end(command: list[str], folder: Path, when: Callable[[], bool], number: sign
     return process.returncode, errors
 
 
-def finish(command: list[str], folder: Path) -> dict:
+def finish(command: list[str], folder: Path) -> Any:
     with start(command, folder) as process:
         output, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, errors
@@ -85,11 +86,11 @@ def test_profiling_loses_no_round_that_was_recorded(tmp_path):
             warnings.simplefilter("ignore")  # a torn last line is what a kill may leave
             LatencyTable.read(path)
         kept = now
-    done = finish(command, tmp_path)
+    (done,) = finish(command, tmp_path)
     assert path.read_bytes().startswith(kept)
     table = LatencyTable.read(path)
     assert done["blocks"] == sum(not name.startswith("net ") for name in table.visits)
-    assert finish(command, tmp_path)["calibration_mean_error_pct"] > 0
+    assert finish(command, tmp_path)[0]["calibration_mean_error_pct"] > 0
 
 
 PLAIN = ["--batch", "8"]

@@ -67,7 +67,7 @@ def test_it_is_for_the_sizes_of_images_and_the_data_that_it_was_trained_for():
 @pytest.mark.slow
 def test_a_search_right_after_installation_needs_no_training(tmp_path, shipped):
     hwnas(tmp_path, "profile", "--runtime", "fake")
-    found, said = hwnas(tmp_path, "search", "--latency", "3ms", "--runtime", "fake", "--no-auto")
+    (found,), said = hwnas(tmp_path, "search", "--latency", "3ms", "--runtime", "fake", "--no-auto")
     assert "comes with hwnas" in said and found["accuracy"] > 0.93
     judged, _ = hwnas(tmp_path, "evaluate", "--arch", found["arch"])
     assert found["arch"] in json.dumps(judged)
