@@ -1,4 +1,5 @@
 # Everything a fresh machine needs: make demo, make test, make check. Each makes .venv first where it is missing.
+# The files with the longest tests come early, so that no worker is left with them: not ordered by how many tests there are.
 # Tests of profilers and devices watch clocks and processes: they run alone.
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ demo: .venv/.all
 # Both parts run, whatever comes of the first.
 test: .venv/.dev
 	failed=0; \
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --max-worker-restart 0 --durations 20 tests/contracts tests/hwnas tests/lut tests/test_imports.py \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 --durations 20 tests/contracts tests/hwnas tests/lut tests/test_imports.py \
 		|| failed=1; \
 	$(BIN)/pytest --durations 20 tests/profilers tests/devices || failed=1; \
 	test $$failed -eq 0
