@@ -23,5 +23,10 @@ def check_export(format: str, form: formats.Form) -> None:
 
     Raises UnknownNameError for the format.
     """
-    backends.load(formats.load(format).RUNTIME).version()
+    check_provable(format)
     formats.check(format, form)
+
+
+def check_provable(format: str) -> None:
+    """Raise DeviceError, which names what to install, if files of a format cannot be run here to prove them."""
+    backends.load(formats.load(format).RUNTIME).version()

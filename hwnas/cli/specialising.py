@@ -27,7 +27,7 @@ from lut.storage import write_atomically
 from profilers import backends
 from profilers.errors import InfeasibleError, InvalidInputError, UntrustedError
 from profilers.formats import Form
-from profilers.installed import check_export, check_installed
+from profilers.installed import check_export, check_installed, check_provable
 from profilers.measurement import CALM_TOLERANCE
 from profilers.profiler import open_profiler
 from profilers.reading import Fields
@@ -177,7 +177,7 @@ def _specialiser(jobs: Mapping[str, Job], asked: Asked, *, auto: bool) -> Iterat
     check_alike({name: other.device for name, other in jobs.items()})
     for other in jobs.values():
         check_installed(other.device)
-        check_export(backends.load(other.device.runtime).FORMAT, other.device.form)
+        check_provable(backends.load(other.device.runtime).FORMAT)
     check_data(job)
     priced = Priced.of(jobs, job.space, asked, auto=auto)
     trained = ready_supernet(job, auto=auto)
